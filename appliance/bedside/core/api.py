@@ -1,0 +1,178 @@
+"""The shapes that the gateway shows over its local socket: `bedside status` and the dashboard read these.
+
+Operations (`op`), their arguments and results:
+
+| op | arguments | result |
+| --- | --- | --- |
+| `ward` | | `Ward` |
+| `events` | patient (or null: the box), start_us, end_us, types (list), limit | list of events (`events.to_dict`) |
+| `strip` | patient, stream, start_us, end_us (at most 60 s) | `Strip` |
+| `acknowledge` | alarm, by | `{"alarm", "state"}` |
+| `subscribe` | after (sequence number, or null) | pushes of `WaveBatch`, then every 100 ms a new one |
+| `audit` | actor, action, detail | `{}` |
+| `stop` | | `{}`: the gateway ends cleanly |
+
+Errors have a `code`: `bad_request`, `unknown_patient`, `unknown_stream`, `unknown_alarm`, `not_possible`, `busy`.
+"""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+from bedside.core.events import Json
+
+
+class NumericView(TypedDict):
+    """A number on screen. `value` null: show `---` and the reason."""
+
+    code: str
+    label: str
+    unit: str
+    value: float | None
+    decimals: int
+    time_us: int | None
+    age_s: float | None
+    validity: str
+    reason: str | None
+    limit_low: float | None
+    limit_high: float | None
+
+
+class SignalView(TypedDict):
+    """Whether a stream can be believed now. `reason` says why not, in `reason_text` in words."""
+
+    stream: str
+    kind: str
+    label: str
+    rate_hz: float
+    unit: str
+    usable: bool
+    reason: str | None
+    reason_text: str | None
+    since_us: int | None
+    newest_us: int | None
+
+
+class AlarmView(TypedDict):
+    """One alarm that is not ended."""
+
+    alarm: str
+    kind: str
+    alarm_class: str  # physiological, technical
+    priority: str  # high, medium, low
+    state: str  # active, acknowledged, latched
+    condition: bool
+    latching: bool
+    start_us: int
+    raised_us: int
+    text: str
+    by: str | None
+    evidence: dict[str, Json]
+
+
+class WearableView(TypedDict):
+    """A wearable and its link."""
+
+    id: str
+    name: str
+    link: str  # searching, connecting, up, lost, stopped
+    battery_pct: float | None
+    reason: str | None
+
+
+class PatientView(TypedDict):
+    """A tile's worth of one patient."""
+
+    id: str
+    name: str
+    bed: str
+    simulated: bool
+    state: str  # monitored, waiting_for_signal, failed (its session is being restarted)
+    numerics: list[NumericView]
+    signals: list[SignalView]
+    rhythm: str | None  # label of the current rhythm episode
+    alarms: list[AlarmView]  # most urgent first
+    wearables: list[WearableView]
+    newest_sample_us: int | None
+    stored_us: int | None  # everything up to here is on disk
+
+
+class PartView(TypedDict):
+    """The health of one part of the appliance."""
+
+    name: str  # gateway, ble, records, models, alarms, network, dashboard, annunciator, operator
+    state: str  # ok, starting, degraded, failed
+    detail: str
+
+
+class ScriptStep(TypedDict):
+    """A line of the demonstration's timetable."""
+
+    at_s: float
+    patient: str | None
+    text: str
+    done: bool
+
+
+class Ward(TypedDict):
+    """Everything that the ward page shows but the waves."""
+
+    v: int
+    time_us: int
+    started_us: int
+    version: str
+    demonstration: bool
+    audio: str  # "on", or why not: "muted: demonstration"
+    parts: list[PartView]
+    patients: list[PatientView]
+    alarms: list[AlarmView]  # of the box itself, most urgent first
+    script: list[ScriptStep]
+    stored_in: str  # data folder
+
+
+class Wave(TypedDict):
+    """Consecutive samples of one stream for the screen: little-endian int16 in base64, -32768 where missing.
+
+    A value is `int16 * unit_per_count`. A `first_index` that is not the end of the last wave is a gap.
+    """
+
+    stream: str
+    patient: str
+    kind: str
+    rate_hz: float
+    first_index: int
+    start_us: int
+    unit_per_count: float
+    data: str
+
+
+class WaveBatch(TypedDict):
+    """What is pushed every 100 ms to all viewers: new waves, and the ward when it changed (at least once a second)."""
+
+    v: int
+    push: str  # "batch"
+    sequence: int
+    time_us: int
+    waves: list[Wave]
+    ward: NotRequired[Ward]
+
+
+class BeatMark(TypedDict):
+    """A beat under a strip."""
+
+    time_us: int
+    beat_class: str
+    probability: float | None
+
+
+class Strip(TypedDict):
+    """Stored samples of one stream, as sent by the wearable."""
+
+    stream: str
+    kind: str
+    label: str
+    unit: str
+    simulated: bool
+    segments: list[Wave]
+    beats: list[BeatMark]
+    complete: bool  # False: part of the range is not stored

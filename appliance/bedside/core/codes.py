@@ -1,0 +1,58 @@
+"""Codes of the field: what a number or a stream is, in IEEE 11073-10101 (MDC), LOINC and UCUM.
+
+Sources: ISO/IEEE 11073-10101 nomenclature (reference ids and codes as listed by the NIST RTMMS),
+LOINC 2.7x, UCUM 2.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Reference ids of the numerics that Bedside keeps."""
+
+    HEART_RATE = "MDC_ECG_HEART_RATE"  # from the ECG, by our own beats
+    HEART_RATE_DEVICE = "MDC_ECG_HEART_RATE_DEVICE"  # the wearable's own count; ours, not of the standard
+    PULSE_RATE = "MDC_PULS_OXIM_PULS_RATE"
+    SPO2 = "MDC_PULS_OXIM_SAT_O2"
+    PERFUSION_INDEX = "MDC_PULS_OXIM_PERF_REL"
+    RESPIRATION_RATE = "MDC_RESP_RATE"
+    TEMPERATURE = "MDC_TEMP_BODY"
+    BATTERY = "MDC_ATTR_VAL_BATT_CHARGE"
+    VENTRICULAR_RATE = "MDC_ECG_V_P_C_RATE"  # ventricular beats a minute
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFacts:
+    """How a numeric is shown and exported. `max_age_s`: past it the number is `---`, never a stale value."""
+
+    label: str
+    unit: str  # UCUM
+    loinc: str | None
+    max_age_s: float
+    decimals: int
+
+
+FACTS: dict[Code, CodeFacts] = {
+    Code.HEART_RATE: CodeFacts("HR", "/min", "8867-4", 10.0, 0),
+    Code.HEART_RATE_DEVICE: CodeFacts("HR (strap)", "/min", "8867-4", 10.0, 0),
+    Code.PULSE_RATE: CodeFacts("PR", "/min", "8889-8", 10.0, 0),
+    Code.SPO2: CodeFacts("SpO₂", "%", "59408-5", 10.0, 0),
+    Code.PERFUSION_INDEX: CodeFacts("PI", "%", "61006-3", 10.0, 1),
+    Code.RESPIRATION_RATE: CodeFacts("RR", "/min", "9279-1", 30.0, 0),
+    Code.TEMPERATURE: CodeFacts("Temp", "Cel", "8310-5", 3600.0, 1),
+    Code.BATTERY: CodeFacts("Battery", "%", None, 3600.0, 0),
+    Code.VENTRICULAR_RATE: CodeFacts("PVC", "/min", None, 60.0, 0),
+}
+
+
+class StreamKind(StrEnum):
+    """What a stream of samples measures."""
+
+    ECG = "ecg"  # mV
+    PLETH = "pleth"  # arbitrary units
+    ACCELERATION = "acceleration"  # mg
+    RESPIRATION = "respiration"  # arbitrary units
+    PRESSURE = "pressure"  # mmHg
