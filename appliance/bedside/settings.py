@@ -14,6 +14,8 @@ from platformdirs import user_data_path
 
 from bedside.core.errors import SetupError
 
+SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un.sun_path, unix(7)
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -63,6 +65,10 @@ class Home:
         return self.path / "annunciator.log"
 
     @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
     def operator(self) -> Path:
         """The embedded operator's own folder: another party, so nothing of ours is in it."""
         return self.path / "operator"
@@ -74,8 +80,15 @@ class Home:
 
     def make(self) -> None:
         """Create the folders. Raises `SetupError` when that is not possible."""
+        longest = str(self.annunciator_socket)
+        if len(longest.encode()) > SOCKET_PATH_BYTES_MAX:
+            raise SetupError(
+                f"data folder {self.path}: its path is too long for the sockets in it",
+                hint=f"choose a folder whose path is at least {len(longest.encode()) - SOCKET_PATH_BYTES_MAX} bytes "
+                "shorter, with --home DIR or BEDSIDE_HOME",
+            )
         try:
-            for folder in (self.path, self.keys, self.run, self.evidence):
+            for folder in (self.path, self.keys, self.run, self.evidence, self.logs):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             probe = self.run / ".write-probe"
             probe.write_bytes(b"ok")

@@ -1,0 +1,151 @@
+"""The annunciator: a small process of its own that says "monitoring stopped" when the gateway ends or freezes.
+
+It knows one thing: when the last heartbeat came (a datagram a second on `run/annunciator.sock`). After
+`SILENCE_S` without one it sounds, writes to its log and keeps on until beats come again. It loads
+nothing of the appliance, so that what breaks the gateway does not break it.
+
+States: `waiting` (no beat yet), `monitoring`, `stopped_on_purpose` (the gateway said farewell), `lost`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bedside.core.time import iso_utc
+from bedside.settings import Home
+
+SILENCE_S = 5.0  # with the heartbeat's second and the repeat, said well within 10 s of the last sign of life
+START_S = 60.0  # a gateway that never gives a first sign in this time did not start
+REPEAT_S = 5.0
+LOG_BYTES_MAX = 1_000_000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What the annunciator believes at a moment. Pure: `beat` and `look` give the next belief."""
+
+    state: str
+    since_s: float  # monotonic, when the state began
+    last_s: float  # monotonic, when the last beat came (or the process began)
+    said_s: float | None = None  # monotonic, when "monitoring stopped" was last said
+
+    @classmethod
+    def begin(cls, now_s: float) -> Watch:
+        return cls("waiting", now_s, now_s)
+
+    def beat(self, stopped: bool, now_s: float) -> Watch:
+        """A heartbeat or a farewell came."""
+        state = "stopped_on_purpose" if stopped else "monitoring"
+        return Watch(state, self.since_s if state == self.state else now_s, now_s)
+
+    def look(self, now_s: float) -> tuple[Watch, bool]:
+        """Time passed. The next belief, and whether to say "monitoring stopped" now."""
+        patience_s = {"waiting": START_S, "stopped_on_purpose": float("inf")}.get(self.state, SILENCE_S)
+        if self.state != "lost" and now_s - self.last_s < patience_s:
+            return self, False
+        if self.said_s is not None and now_s - self.said_s < REPEAT_S:
+            return self, False
+        since_s = self.since_s if self.state == "lost" else now_s
+        return Watch("lost", since_s, self.last_s, now_s), True
+
+
+class Annunciator:
+    """Listens for heartbeats and says when there are none.
+
+    `sound`: called for each sounding; `stamp_us`: wall clock for the log; `now_s`: monotonic clock.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        sound: Callable[[], None],
+        now_s: Callable[[], float] = time.monotonic,
+        stamp_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self._home = home
+        self._sound = sound
+        self._now_s = now_s
+        self._stamp_us = stamp_us
+        self._running = True
+
+    def stop(self) -> None:
+        """End `run` at its next look, within a second."""
+        self._running = False
+
+    def run(self) -> None:
+        """Listen until `stop`. Raises `OSError` when the socket cannot be made."""
+        path = self._home.annunciator_socket
+        path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+            listener.bind(str(path))
+            path.chmod(0o600)
+            listener.settimeout(0.5)
+            watch = Watch.begin(self._now_s())
+            while self._running:
+                before = watch.state
+                message = _receive(listener)
+                if message is not None:
+                    watch = watch.beat(message.get("state") == "stopped", self._now_s())
+                watch, say = watch.look(self._now_s())
+                if watch.state != before:
+                    self._note(watch.state)
+                if say:
+                    self._sound()
+        path.unlink(missing_ok=True)
+
+    def _note(self, state: str) -> None:
+        sentence = {
+            "monitoring": "monitoring",
+            "stopped_on_purpose": "monitoring stopped on purpose",
+            "lost": "MONITORING STOPPED: the gateway gives no sign of life",
+        }[state]
+        line = json.dumps({"time": iso_utc(self._stamp_us()), "state": state, "text": sentence})
+        path = self._home.annunciator_log
+        if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
+            path.replace(path.with_suffix(".log.1"))
+        with path.open("a") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        log.warning(sentence) if state == "lost" else log.info(sentence)
+
+
+def _receive(listener: socket.socket) -> dict[str, object] | None:
+    try:
+        message = json.loads(listener.recv(4096))
+    except (TimeoutError, ValueError):  # silence, or no heartbeat of ours
+        return None
+    return message if isinstance(message, dict) and message.get("v") == 1 else None
+
+
+def terminal_bell() -> None:
+    """Sound on the box itself, as far as a terminal can: the bell, and the sentence on standard error."""
+    sys.stderr.write("\a\n*** MONITORING STOPPED: the gateway gives no sign of life ***\n")
+    sys.stderr.flush()
+
+
+def silent() -> None:
+    """The demonstration's sound: the sentence alone."""
+    sys.stderr.write("\n*** MONITORING STOPPED: the gateway gives no sign of life (sound is muted) ***\n")
+    sys.stderr.flush()
+
+
+def main(home: Path, *, muted: bool) -> None:
+    """Run the annunciator as a process until SIGTERM or SIGINT."""
+    place = Home(home)
+    place.make()
+    annunciator = Annunciator(place, silent if muted else terminal_bell)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: annunciator.stop())
+    annunciator.run()

@@ -1,0 +1,139 @@
+"""One patient's session: her wearables' items through her watch, to the recorder, the board and the screens.
+
+Supervised on its own. A fault (a bug, never an expected error) ends this session loudly and starts it
+anew with back-off; the open alarms go into the new watch, so a restart never mutes a condition that
+was on. Neighbours notice nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from bedside.alarms.watch import PatientWatch, WatchOutput
+from bedside.core.events import Alarm, Event
+from bedside.core.ports import SampleSource
+from bedside.core.samples import Block, Item
+from bedside.core.time import Clock
+from bedside.monitor.patient import CleanWave
+from bedside.ward.view import PatientBoard
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.5
+BACK_OFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+HEALTHY_S = 60.0  # a session that ran this long starts again at the shortest back-off
+
+
+class SessionSink(Protocol):
+    """Where a session's results go. Calls return at once."""
+
+    def block(self, block: Block) -> None: ...
+
+    def events(self, events: Sequence[Event]) -> None: ...
+
+    def waves(self, waves: Sequence[CleanWave]) -> None: ...
+
+    def session_failed(self, patient: str, failed: bool) -> None:
+        """The session of `patient` fell over (True) or runs again (False)."""
+        ...
+
+
+class PatientSession:
+    """Keeps one patient monitored until `run` is cancelled."""
+
+    def __init__(
+        self,
+        board: PatientBoard,
+        sources: Callable[[], Sequence[SampleSource]],
+        watch: Callable[[], PatientWatch],
+        sink: SessionSink,
+        clock: Clock,
+    ) -> None:
+        self.board = board
+        self.ticked_s = clock.monotonic_s()
+        self._sources = sources
+        self._new_watch = watch
+        self._watch = watch()
+        self._sink = sink
+        self._clock = clock
+
+    @property
+    def patient(self) -> str:
+        return self.board.patient.id
+
+    def alarms(self) -> list[Alarm]:
+        """Open alarms, most urgent first."""
+        return self._watch.open()
+
+    def restore(self, alarms: Sequence[Alarm]) -> None:
+        """Take over alarms that were open when monitoring last ended."""
+        self._sink.events(self._watch.restore(alarms, self._clock.now_us()))
+
+    def acknowledge(self, alarm: str, by: str) -> None:
+        """Acknowledge one alarm in the name of `by`. Raises `KeyError` when it is not open."""
+        self._sink.events(self._watch.acknowledge(alarm, by, self._clock.now_us()))
+
+    async def run(self) -> None:
+        """Monitor until cancelled."""
+        failures = 0
+        while True:
+            began_s = self._clock.monotonic_s()
+            try:
+                await self._once()
+            except* Exception:
+                log.exception("patient session failed", extra={"patient": self.patient})
+            if self._clock.monotonic_s() - began_s > HEALTHY_S:
+                failures = 0
+            self._failed(True)
+            await asyncio.sleep(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
+            failures += 1
+            self._replace_watch()
+            self._failed(False)
+
+    async def _once(self) -> None:
+        sources = self._sources()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for source in sources:
+                    tasks.create_task(self._follow(source), name="follow")
+                tasks.create_task(self._tick(), name="tick")
+        finally:
+            for source in sources:
+                await source.close()
+
+    async def _follow(self, source: SampleSource) -> None:
+        async for item in source.items():
+            self._take(item)
+        raise RuntimeError("a wearable's session ended though nobody closed it")
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.ticked_s = self._clock.monotonic_s()
+            self._give(self._watch.advance(self._clock.now_us()))
+
+    def _take(self, item: Item) -> None:
+        if isinstance(item, Block):
+            self._sink.block(item)
+            self.board.stream(item.stream, item.end_us)
+        self._give(self._watch.feed(item))
+
+    def _give(self, output: WatchOutput) -> None:
+        if output.events:
+            for event in output.events:
+                self.board.event(event)
+            self._sink.events(output.events)
+        if output.waves:
+            self._sink.waves(output.waves)
+
+    def _failed(self, failed: bool) -> None:
+        self.board.failed = failed
+        self._sink.session_failed(self.patient, failed)
+
+    def _replace_watch(self) -> None:
+        was_open = self._watch.open()
+        self._watch = self._new_watch()
+        self.restore(was_open)

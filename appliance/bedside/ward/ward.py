@@ -1,0 +1,295 @@
+"""The ward: all patients' sessions, the box's own alarms, and the answers of the local socket.
+
+Everything that a session says arrives here (`SessionSink`) and goes on to the recorder, the screens and
+the network. Nothing here waits for a disk or a peer except the answers to requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bedside.alarms.engine import AlarmEngine, urgency
+from bedside.alarms.watch import PatientWatch
+from bedside.core import wire
+from bedside.core.api import ScriptStep, Ward
+from bedside.core.events import Alarm, Audit, Event, Json, to_dict
+from bedside.core.ids import IdSource
+from bedside.core.physiology import ScriptLine
+from bedside.core.ports import Patient, SampleSource, Store
+from bedside.core.samples import Block
+from bedside.core.time import US_PER_S, Clock, Worker, iso_utc
+from bedside.monitor.patient import CleanWave
+from bedside.ward.parts import Parts, keep_running
+from bedside.ward.recorder import Recorder, RecorderHealth
+from bedside.ward.session import PatientSession
+from bedside.ward.socket import RequestError
+from bedside.ward.strip import make_strip
+from bedside.ward.view import Limits, PatientBoard, alarm_view
+from bedside.ward.waves import WaveRing
+
+log = logging.getLogger(__name__)
+
+STRIP_S_MAX = 60
+EVENTS_MAX = 10_000
+TICK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """A patient and how to make the sources of her wearables, anew for each start of her session."""
+
+    patient: Patient
+    sources: Callable[[], Sequence[SampleSource]]
+    wearable_names: Mapping[str, str]  # wearable id: the name that a screen shows
+    script: tuple[ScriptLine, ...] = ()
+
+
+class AlertSender(Protocol):
+    """The network's ear: sealed copies of alarms leave through it. Returns at once."""
+
+    def offer(self, alarm: Alarm) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WardFacts:
+    """What does not change while the gateway runs, and is shown."""
+
+    version: str
+    demonstration: bool
+    audio: str
+    stored_in: str
+    started_us: int
+
+
+class WardMonitor:
+    """Watches a ward until `run` is cancelled. One object, one event loop."""
+
+    def __init__(
+        self,
+        facts: WardFacts,
+        store: Store,
+        worker: Worker,
+        clock: Clock,
+        ids: IdSource,
+        new_watch: Callable[[Patient], PatientWatch],
+        limits: Limits,
+        alerts: AlertSender | None,
+    ) -> None:
+        self.facts = facts
+        self.parts = Parts(self._part_changed)
+        self.recorder = Recorder(store, worker, self._recorder_changed)
+        self.ring = WaveRing(clock, self.view)
+        self._store = store
+        self._worker = worker
+        self._clock = clock
+        self._ids = ids
+        self._new_watch = new_watch
+        self._limits = limits
+        self._alerts = alerts
+        self._box = AlarmEngine(None, ids)
+        self._sessions: dict[str, PatientSession] = {}
+        self._scripts: dict[str, tuple[ScriptLine, ...]] = {}
+
+    # ------------------------------------------------------------------ patients
+
+    def admit(self, admission: Admission, was_open: Sequence[Alarm] = ()) -> None:
+        """Begin to watch a patient (before `run`); `was_open` are her alarms of before a restart."""
+        patient = admission.patient
+        board = PatientBoard(patient, admission.wearable_names, self._limits)
+        session = PatientSession(board, admission.sources, lambda: self._new_watch(patient), self, self._clock)
+        self._sessions[patient.id] = session
+        self._scripts[patient.id] = admission.script
+        if was_open:
+            session.restore(was_open)
+
+    def restore_box(self, was_open: Sequence[Alarm]) -> None:
+        """Take over the box's own alarms of before a restart."""
+        self.events(self._box.restore(was_open, self._clock.now_us()))
+
+    async def run(self) -> None:
+        """Watch all patients until cancelled, then write what is still in memory."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for session in self._sessions.values():
+                    tasks.create_task(session.run(), name="session")
+                for name, run in (("records", self.recorder.run), ("gateway", self.ring.run), ("alarms", self._tick)):
+                    tasks.create_task(keep_running(name, run, self.parts, self._clock), name=name)
+        finally:
+            await self.recorder.flush()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.events(self._box.advance(self._clock.now_us()))
+
+    def oldest_tick_s(self) -> float:
+        """Monotonic time at which the session that is furthest behind last ticked: the heartbeat's proof."""
+        alive = [s.ticked_s for s in self._sessions.values() if not s.board.failed]
+        return min(alive, default=self._clock.monotonic_s())
+
+    # ------------------------------------------------------------------ SessionSink
+
+    def block(self, block: Block) -> None:
+        self.recorder.keep(block)
+
+    def events(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self.recorder.keep(event)
+            if isinstance(event, Alarm):
+                self.ring.ward_changed()
+                if self._alerts is not None:
+                    self._alerts.offer(event)
+
+    def waves(self, waves: Sequence[CleanWave]) -> None:
+        for wave in waves:
+            self.ring.add(wave)
+
+    def session_failed(self, patient: str, failed: bool) -> None:
+        self.condition("patient_session_failed", failed, key=patient)
+        self.ring.ward_changed()
+
+    # ------------------------------------------------------------------ the box's own conditions
+
+    def condition(self, kind: str, on: bool, *, key: str = "", **fields: Json) -> None:
+        """A technical condition of the box began or ended; `key` tells several of one kind apart."""
+        self.events(self._box.set_condition(kind, on, self._clock.now_us(), key=key, evidence=dict(fields)))
+
+    def audit(self, actor: str, action: str, **detail: Json) -> None:
+        """Note in the records who did what."""
+        now_us = self._clock.now_us()
+        self.recorder.keep(
+            Audit(id=self._ids.event(), patient=None, start_us=now_us, end_us=now_us, actor=actor, action=action,
+                  detail=dict(detail))
+        )  # fmt: skip
+
+    def interrupted(self, since_us: int | None) -> None:
+        """Say that nobody was watched between `since_us` and now, because the box or the gateway was down."""
+        since = iso_utc(since_us) if since_us is not None else "an unknown time"
+        self.condition("monitoring_interrupted", True, since=since, until=iso_utc(self._clock.now_us()))
+
+    def _part_changed(self, name: str, failed: bool, detail: str) -> None:
+        self.condition("part_failed", failed, key=name, part=name, detail=detail)
+
+    def _recorder_changed(self, health: RecorderHealth) -> None:
+        failing = health.error is not None
+        self.parts.set("records", "degraded" if failing else "ok", health.error or "running")
+        self.condition("records", failing, detail=health.error or "", dropped=health.dropped)
+
+    def priority(self) -> str:
+        """The priority of the most urgent open alarm of the whole ward, or "none"."""
+        alarms = self._box.open() + [alarm for session in self._sessions.values() for alarm in session.alarms()]
+        return str(min(alarms, key=urgency).priority) if alarms else "none"
+
+    # ------------------------------------------------------------------ what is shown
+
+    def view(self) -> Ward:
+        """The ward as the screens show it now."""
+        now_us = self._clock.now_us()
+        stored = self.recorder.health.stored_us
+        return Ward(
+            v=wire.VERSION, time_us=now_us, started_us=self.facts.started_us, version=self.facts.version,
+            demonstration=self.facts.demonstration, audio=self.facts.audio, parts=self.parts.views(),
+            patients=[s.board.view(s.alarms(), now_us, stored.get(key)) for key, s in self._sessions.items()],
+            alarms=[alarm_view(alarm) for alarm in self._box.open()],
+            script=self._script(now_us), stored_in=self.facts.stored_in,
+        )  # fmt: skip
+
+    def _script(self, now_us: int) -> list[ScriptStep]:
+        at_s = (now_us - self.facts.started_us) / US_PER_S
+        steps = [
+            ScriptStep(at_s=line.at_s, patient=patient, text=line.text, done=at_s >= line.at_s)
+            for patient, lines in self._scripts.items()
+            for line in lines
+        ]
+        return sorted(steps, key=lambda step: step["at_s"])
+
+    # ------------------------------------------------------------------ answers
+
+    def operations(self) -> dict[str, Any]:
+        """The socket's operations by name; `core.api` says what each takes and gives."""
+        return {
+            "ward": self._answer_ward,
+            "events": self._answer_events,
+            "strip": self._answer_strip,
+            "acknowledge": self._answer_acknowledge,
+            "audit": self._answer_audit,
+            "part": self._answer_part,
+        }
+
+    async def _answer_ward(self, _request: dict[str, Any]) -> Ward:
+        return self.view()
+
+    async def _answer_events(self, request: dict[str, Any]) -> list[dict[str, Json]]:
+        patient = request.get("patient")
+        if patient is not None:
+            self._session(patient)
+        start_us, end_us = _number(request, "start_us"), _number(request, "end_us")
+        limit = min(_number(request, "limit", 1000), EVENTS_MAX)
+        types = tuple(str(name) for name in request.get("types") or ())
+        found = await self._worker.run(lambda: self._store.events(patient, start_us, end_us, types, limit))
+        return [to_dict(event) for event in found]
+
+    async def _answer_strip(self, request: dict[str, Any]) -> Any:
+        session, stream = self._session(request.get("patient")), str(request.get("stream"))
+        start_us, end_us = _number(request, "start_us"), _number(request, "end_us")
+        if not 0 < end_us - start_us <= STRIP_S_MAX * US_PER_S:
+            raise RequestError("bad_request", f"strip: expected 0 < end - start <= {STRIP_S_MAX} s")
+        strip = await self._worker.run(lambda: make_strip(self._store, session.patient, stream, start_us, end_us))
+        if strip is None:
+            raise RequestError("unknown_stream", "strip: this patient has no such stream")
+        return strip
+
+    async def _answer_acknowledge(self, request: dict[str, Any]) -> dict[str, str]:
+        alarm, by = str(request.get("alarm")), str(request.get("by") or "").strip()
+        if not 0 < len(by) <= 100:
+            raise RequestError("bad_request", "acknowledge: `by` must name who acknowledges (1 to 100 characters)")
+        now_us = self._clock.now_us()
+        if any(one.alarm == alarm for one in self._box.open()):
+            self.events(self._box.acknowledge(alarm, by, now_us))
+        else:
+            self._alarm_owner(alarm).acknowledge(alarm, by)
+        self.audit(by, "acknowledge", alarm=alarm)
+        if not await self.recorder.flush():  # what is called acknowledged is on disk, or the answer says so
+            raise RequestError("not_possible", "acknowledged on screen, but the records cannot be written now")
+        now_open = self._box.open() + [one for session in self._sessions.values() for one in session.alarms()]
+        return {"alarm": alarm, "state": next((str(one.state) for one in now_open if one.alarm == alarm), "ended")}
+
+    async def _answer_audit(self, request: dict[str, Any]) -> dict[str, str]:
+        detail = request.get("detail")
+        self.audit(
+            str(request.get("actor"))[:100],
+            str(request.get("action"))[:100],
+            **(detail if isinstance(detail, dict) else {}),
+        )
+        return {}
+
+    async def _answer_part(self, request: dict[str, Any]) -> dict[str, str]:
+        """The supervisor tells how the other processes do."""
+        state = str(request.get("state"))
+        if state not in ("ok", "starting", "degraded", "failed"):
+            raise RequestError("bad_request", f"part: state {state!r} is not known")
+        self.parts.set(str(request.get("part"))[:40], state, str(request.get("detail"))[:200])
+        return {}
+
+    def _session(self, patient: object) -> PatientSession:
+        session = self._sessions.get(str(patient))
+        if session is None:
+            raise RequestError("unknown_patient", "there is no such patient on this box")
+        return session
+
+    def _alarm_owner(self, alarm: str) -> PatientSession:
+        for session in self._sessions.values():
+            if any(one.alarm == alarm for one in session.alarms()):
+                return session
+        raise RequestError("unknown_alarm", "this alarm is not open: it ended, or was acknowledged elsewhere")
+
+
+def _number(request: dict[str, Any], name: str, default: int | None = None) -> int:
+    value = request.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise RequestError("bad_request", f"{name}: expected a whole number, got {type(value).__name__}")
+    return value
