@@ -1,12 +1,67 @@
 # Bedside: `make run` shows a live ward, `make test` runs all tests. README.md says the rest.
 SHELL := /bin/sh
-PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTHON ?= $(shell requirements/find-python.sh)
+DATA ?= ../shared/data
+WORKERS ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: lint
-lint: ## style, types, and the direction of imports
+.PHONY: help run test test-versions test-long test-vm lint evaluate train bench golden lock clean
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+run: $(VENV)/run.stamp ## a live ward of virtual patients, in the browser
+	@$(BIN)/bedside run --demo $(ARGS)
+
+test: $(VENV)/test.stamp ## style, types, imports, and every test (under 20 minutes)
+	@tests/system-packages.sh
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "not long" $(ARGS)
+	$(MAKE) --no-print-directory test-versions
+
+test-versions: ## the core tests on every other supported Python that is at hand
+	@requirements/test-versions.sh
+
+test-long: $(VENV)/test.stamp ## full counts of kills, an hour of the ward, soaks
+	@tests/system-packages.sh
+	$(BIN)/python -m pytest -m long --timeout 3600 $(ARGS)
+
+lint: $(VENV)/test.stamp ## style, types, and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	PYTHONPATH=appliance:signal:models:provisioning:compliance $(BIN)/lint-imports
+	$(BIN)/lint-imports
+
+evaluate: $(VENV)/test.stamp ## score the live path on annotated recordings: DATA=DIR (default ../shared/data)
+	$(BIN)/bedside evaluate beats $(DATA)/mitdb --write
+
+train: $(VENV)/train.stamp ## make the model files anew from DATA/mitdb
+	$(BIN)/bedside train beats --data $(DATA)/mitdb --out models
+
+bench: $(VENV)/test.stamp ## cost and latency on this machine
+	$(BIN)/bedside bench
+
+lock: ## remake the lock files (needs uv)
+	requirements/compile.sh
+
+clean: ## remove what make made; records stay
+	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# ---------------------------------------------------------------- the environment
+# One virtual environment; each stamp says which lock file it was filled from.
+$(VENV)/pip.stamp:
+	@requirements/make-venv.sh "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+$(VENV)/run.stamp: $(VENV)/pip.stamp requirements/run.txt pyproject.toml
+	@requirements/install.sh $(VENV) run "some 60 packages, about a minute"
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp requirements/test.txt
+	@requirements/install.sh $(VENV) test "the test tools"
+	@touch $@
+
+$(VENV)/train.stamp: $(VENV)/test.stamp requirements/train.txt
+	@requirements/install.sh $(VENV) train "TensorFlow, about 600 MB"
+	@touch $@
