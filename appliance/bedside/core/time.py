@@ -70,6 +70,20 @@ class LoopClock:
         return self._loop.time()
 
 
+class ScaledClock:
+    """A clock that runs `speed` times as fast as the box's since `origin_us` (UTC): the same in every process."""
+
+    def __init__(self, origin_us: int, speed: float) -> None:
+        self._origin_us = origin_us
+        self._speed = speed
+
+    def now_us(self) -> int:
+        return self._origin_us + round((time.time_ns() // 1000 - self._origin_us) * self._speed)
+
+    def monotonic_s(self) -> float:
+        return time.monotonic() * self._speed
+
+
 class _JumpingSelector(selectors.DefaultSelector):
     """A selector that never sleeps: where it would wait, it moves virtual time instead.
 
@@ -110,11 +124,12 @@ class ScaledTimeLoop(asyncio.SelectorEventLoop):
     """An event loop whose time runs `speed` times as fast as the wall clock (`bedside run --speed`)."""
 
     def __init__(self, speed: float) -> None:
-        if not speed > 0:
-            raise ValueError(f"speed: expected more than 0, got {speed!r}")
         self._speed = speed
         self._origin_s = time.monotonic()
         super().__init__(_ScaledSelector(speed))
+        if not 0 < speed < float("inf"):
+            self.close()
+            raise ValueError(f"speed: expected a number above 0, got {speed!r}")
 
     def time(self) -> float:
         return (time.monotonic() - self._origin_s) * self._speed

@@ -51,12 +51,15 @@ def _length(prefix: bytes) -> int:
 async def read_frame(reader: asyncio.StreamReader) -> dict[str, Any] | None:
     """The next message, or None at a clean end. Raises `WireError`."""
     try:
-        length = _length(await reader.readexactly(4))
-        return _message(await reader.readexactly(length))
+        prefix = await reader.readexactly(4)
     except asyncio.IncompleteReadError as error:
         if error.partial:
             raise WireError("the peer hung up inside a frame") from error
         return None
+    try:
+        return _message(await reader.readexactly(_length(prefix)))
+    except asyncio.IncompleteReadError as error:
+        raise WireError("the peer hung up inside a frame") from error
 
 
 def receive_frame(connection: socket.socket) -> dict[str, Any] | None:
