@@ -1,0 +1,280 @@
+"""One ECG lead, from source samples to conditioned wave, beats and quality: the room's front door.
+
+Fed block by block; calls `resample`, `filters`, `beats` and `quality`. No clock, file or socket.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bedside.signal.beats import BeatFinder, BeatOutput, BeatState, Mark
+from bedside.signal.filters import Baseline, FirBank, lowpass_kernel, quadrature_kernels
+from bedside.signal.quality import Second, judge_second
+from bedside.signal.resample import INTERNAL_HZ, Floats, Resampler, ResampleState
+
+__all__ = ["INTERNAL_HZ", "LeadAnalyser", "LeadOutput", "LeadState", "QualitySecond", "RPeak"]
+
+FRAME = 50  # internal samples that are processed together: 0.2 s
+HALF = 18  # delay of the FIR filters, internal samples: 72 ms
+SECOND = 250  # internal samples
+LIMIT_MV = 1e6  # no lead gives a kilovolt; what claims so is held there
+LONG_GAP_S = 0.5  # a hole longer than this forgets the rhythm and levels the baseline anew
+DELAY_S_MAX = 0.6  # from an R peak to its report
+
+
+@dataclass(frozen=True, slots=True)
+class RPeak:
+    """A beat. `index` counts source samples since the stream began, `clean_index` internal ones."""
+
+    index: int
+    clean_index: int
+    amplitude_mv: float  # signed, against the line between 60 ms before and after
+    confidence: float  # 0.5..1
+
+
+@dataclass(frozen=True, slots=True)
+class QualitySecond:
+    """One second of source samples, and whether anything may be read from it."""
+
+    first_index: int
+    n_samples: int
+    usable: bool
+    score: float  # 0..1
+    reason: str | None  # lead_off flat saturated motion muscle mains missing
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeadOutput:
+    """What a block brought. `clean_mv[i]` lies at `(clean_first + i) / 250` s after the first source sample."""
+
+    clean_mv: Floats  # float64 (m,), NaN where the lead was not seen
+    clean_first: int
+    peaks: tuple[RPeak, ...]
+    retracted: tuple[int, ...]  # source indices of peaks reported before
+    quality: tuple[QualitySecond, ...]
+    settled_index: int  # source index before which no new peak will appear
+
+
+class FillState(NamedTuple):
+    """How missing samples are bridged: the value held, the run of missing ones, the offset taken away."""
+
+    held: float
+    n_missing: int
+    offset: float
+    started: bool
+
+
+@dataclass
+class LeadState:
+    """Memory of one lead: plain values and arrays that are never written to, so it copies and pickles."""
+
+    pending: Floats  # source samples that do not fill a frame yet
+    n_in: int  # source samples processed
+    frame: int  # frames processed
+    fill: FillState
+    marks: NDArray[np.bool_]  # which of the resampler's tail were missing
+    resample: ResampleState
+    baseline: Floats
+    fir: Floats
+    unseen: NDArray[np.bool_]  # (HALF,) the newest internal samples: missing?
+    beats: BeatState
+    second_raw: tuple[Floats, ...]  # source chunks since the running second began
+    second_clean: tuple[Floats, ...]
+    second_fast: tuple[Floats, ...]
+    usual_mv: float
+
+
+class _Collected:
+    """What the frames of one block give."""
+
+    def __init__(self) -> None:
+        self.clean: list[Floats] = []
+        self.peaks: list[RPeak] = []
+        self.retracted: list[int] = []
+        self.quality: list[QualitySecond] = []
+        self.settled = 0
+
+
+@dataclass(frozen=True, eq=False)
+class LeadAnalyser:
+    """Streaming analysis of one ECG lead of 100 to 1000 Hz.
+
+    Samples gather into frames of 0.2 s of internal time (50 samples at 250 Hz), and only whole frames are
+    processed: every result is the same, bit for bit, however the stream is cut. A beat is reported at most
+    0.6 s of signal after its R peak. Memory is constant; cost grows with the number of samples alone.
+    """
+
+    fs_hz: float
+    resampler: Resampler
+    baseline: Baseline
+    bank: FirBank
+    finder: BeatFinder
+
+    @classmethod
+    def design(cls, fs_hz: float) -> Self:
+        """Raises `ValueError` when `fs_hz` is not within 100..1000 Hz."""
+        resampler = Resampler.design(fs_hz)
+        even, odd = quadrature_kernels(HALF, centre_hz=11.0, sigma_s=0.020)
+        bank = FirBank.design(lowpass_kernel(HALF, 38.0), even, odd)
+        return cls(float(fs_hz), resampler, Baseline.design(), bank, BeatFinder())
+
+    def initial(self) -> LeadState:
+        """State before the first sample."""
+        tail = self.resampler.initial()
+        return LeadState(
+            pending=np.zeros(0),
+            n_in=0,
+            frame=0,
+            fill=FillState(0.0, 0, 0.0, False),
+            marks=np.ones(tail.tail.size, dtype=np.bool_),
+            resample=tail,
+            baseline=self.baseline.initial(),
+            fir=self.bank.initial(),
+            unseen=np.ones(HALF, dtype=np.bool_),
+            beats=self.finder.initial(),
+            second_raw=(),
+            second_clean=(),
+            second_fast=(),
+            usual_mv=0.0,
+        )
+
+    def step(self, state: LeadState, block_mv: NDArray[np.generic]) -> tuple[LeadState, LeadOutput]:
+        """Take `n` >= 0 source samples, shape (n,), mV, NaN where missing; integers are taken as mV.
+
+        Infinite values and those beyond 1 kV are held at ±1 kV (the second is then called saturated or in
+        motion). The given state stays valid: two futures may start from it. Raises `ValueError` naming
+        `block_mv` when it is not one-dimensional or not real numbers.
+        """
+        block = _checked(block_mv)
+        state = replace(state, pending=np.concatenate((state.pending, block)))
+        got = _Collected()
+        first = max(0, state.frame * FRAME - HALF)
+        pending, start = state.pending, 0
+        while True:
+            end = self.resampler.input_end((state.frame + 1) * FRAME) - state.n_in
+            if start + end > pending.size:
+                break
+            self._frame(state, pending[start : start + end], got)
+            start += end
+        state.pending = pending[start:].copy()
+        clean = np.concatenate(got.clean) if got.clean else np.zeros(0)
+        settled = self._settled(state) if state.frame else 0
+        return state, LeadOutput(clean, first, tuple(got.peaks), tuple(got.retracted), tuple(got.quality), settled)
+
+    def _settled(self, state: LeadState) -> int:
+        return max(0, self.resampler.source_index(max(0, self.finder.settled(state.beats) - HALF)))
+
+    def _frame(self, state: LeadState, chunk: Floats, got: _Collected) -> None:
+        """Process exactly the source samples that complete one frame; replaces the state's fields."""
+        missing = np.isnan(chunk)
+        state.fill, filled, gap_ended = _bridge(state.fill, chunk, missing, round(LONG_GAP_S * self.fs_hz))
+        first_out = state.resample.n_out
+        unseen = np.zeros(FRAME, dtype=np.bool_)
+        if missing.any() or state.marks.any():
+            unseen[self.resampler.step_mask(state.marks, missing, state.resample, first_out + FRAME)] = True
+        state.resample, inner = self.resampler.step(state.resample, filled, first_out + FRAME)
+        state.marks = np.concatenate((state.marks, missing))[-state.marks.size :]
+        state.baseline, level = self.baseline.step(state.baseline, inner)
+        before = state.fir
+        state.fir, (clean, even, odd) = self.bank.step(before, level)
+        fast = np.concatenate((before[HALF:], level))[:FRAME] - clean
+        envelope = np.sqrt(even * even + odd * odd)
+        known = np.concatenate((state.unseen, unseen))
+        state.unseen = known[FRAME:]
+        if known.any():
+            envelope = np.where(_near(known)[:FRAME], 0.0, envelope)
+            shown = np.where(known[:FRAME], np.nan, clean)
+        else:
+            shown = clean
+        if gap_ended:
+            state.beats = self.finder.forget_rhythm(state.beats)
+        state.beats, beats = self.finder.step(state.beats, clean, envelope)
+        self._report(beats, got)
+        got.clean.append(shown if state.frame else shown[HALF:])
+        state.frame += 1
+        state.n_in += chunk.size
+        self._seconds(state, chunk, clean, fast, got)
+
+    def _report(self, beats: BeatOutput, got: _Collected) -> None:
+        for mark in beats.retracted:
+            got.retracted.append(self._peak(mark).index)
+        got.peaks.extend(self._peak(mark) for mark in beats.beats)
+
+    def _peak(self, mark: Mark) -> RPeak:
+        at = max(0, mark.r_at - HALF)
+        return RPeak(self.resampler.source_index(at), at, mark.amplitude_mv, mark.confidence)
+
+    def _seconds(self, state: LeadState, chunk: Floats, clean: Floats, fast: Floats, got: _Collected) -> None:
+        state.second_raw = (*state.second_raw, chunk)
+        state.second_clean = (*state.second_clean, clean)
+        state.second_fast = (*state.second_fast, fast)
+        if len(state.second_raw) < SECOND // FRAME:
+            return
+        end = self.resampler.source_index(state.frame * FRAME)
+        first = self.resampler.source_index(state.frame * FRAME - SECOND)
+        source = np.concatenate(state.second_raw)
+        verdict = judge_second(
+            Second(
+                source,
+                self.fs_hz,
+                state.usual_mv,
+                np.concatenate(state.second_clean),
+                np.concatenate(state.second_fast),
+                state.beats.level,
+                state.beats.envelope,
+            )
+        )
+        if verdict.usable:
+            state.usual_mv = float(np.nanmedian(source))
+        got.quality.append(QualitySecond(first, end - first, *verdict))
+        state.second_raw = state.second_clean = state.second_fast = ()
+
+
+def _checked(block_mv: NDArray[np.generic]) -> Floats:
+    array = np.asarray(block_mv)
+    if array.ndim != 1:
+        raise ValueError(f"block_mv: expected one dimension, got shape {array.shape}")
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"block_mv: expected real numbers, got {array.dtype}")
+    return np.clip(array.astype(np.float64), -LIMIT_MV, LIMIT_MV)
+
+
+def _near(unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Samples within 24 ms of one that was not seen."""
+    return np.convolve(unseen, np.ones(13), "same") > 0.5
+
+
+def _bridge(
+    fill: FillState, chunk: Floats, missing: NDArray[np.bool_], long_gap: int
+) -> tuple[FillState, Floats, bool]:
+    """Give the chunk finite: holes by a straight line where their end is in sight, held where it is not.
+
+    The first sample ever, and the first after a long hole, sets the offset so that the line goes on level:
+    a constant of any size leaves no transient. Also tells whether a long hole ended.
+    """
+    if not missing.any() and fill.started and fill.n_missing < long_gap:
+        filled = chunk - fill.offset
+        return FillState(float(filled[-1]), 0, fill.offset, True), filled, False
+    seen = np.flatnonzero(~missing)
+    if seen.size == 0:
+        n_missing = fill.n_missing + chunk.size
+        return fill._replace(n_missing=n_missing), np.full(chunk.size, fill.held), False
+    filled, offset, held, ended = np.empty(chunk.size), fill.offset, fill.held, False
+    previous, run = -1, fill.n_missing
+    for at in seen.tolist():
+        gap = run + at - previous - 1
+        run = 0
+        if gap >= long_gap or not fill.started:
+            offset, ended = float(chunk[at]) - held, fill.started
+            fill = fill._replace(started=True)
+        value = float(chunk[at]) - offset
+        if at - previous > 1:
+            filled[previous + 1 : at] = np.linspace(held, value, at - previous + 1)[1:-1]
+        filled[at] = held = value
+        previous = at
+    filled[previous + 1 :] = held
+    return FillState(held, chunk.size - 1 - previous, offset, True), filled, ended

@@ -1,0 +1,112 @@
+"""Causal polyphase resampling from any wearable's rate to the one internal rate.
+
+Fed by raw leads; knows nothing of beats, gaps or time of day.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+
+INTERNAL_HZ = 250.0
+FS_HZ_MIN, FS_HZ_MAX = 100.0, 1000.0
+
+_PHASES_MAX = 512  # finer fractions are rounded to 1/512 of a source sample: 4 µs at 500 Hz
+_HALF_TAPS = 8  # source samples on each side at rates up to the internal one
+_PASS = 0.84  # cut-off as a share of the lower Nyquist frequency
+
+
+class ResampleState(NamedTuple):
+    """Memory of one lead: the newest `2 * half` source samples, and how many came and went."""
+
+    tail: Floats
+    n_in: int
+    n_out: int
+
+
+@dataclass(frozen=True, eq=False)
+class Resampler:
+    """Windowed-sinc FIR, linear phase: output sample k lies exactly at k / 250 s of the source's time.
+
+    The delay (`half` source samples, 24 to 80 ms) shows only in when a sample can be had, never in its
+    index. Positions are exact rationals, so nothing drifts over days. Source: Crochiere & Rabiner,
+    Multirate Digital Signal Processing, 1983, chapter 4.
+    """
+
+    num: int  # source samples for each output sample = num / den
+    den: int
+    half: int
+    kernels: Floats  # (n_phases, 2 * half)
+
+    @classmethod
+    def design(cls, fs_hz: float) -> Self:
+        """Raises `ValueError` when `fs_hz` is not within 100..1000 Hz."""
+        if not FS_HZ_MIN <= fs_hz <= FS_HZ_MAX:  # also refuses NaN
+            raise ValueError(f"fs_hz: expected {FS_HZ_MIN:g} to {FS_HZ_MAX:g} Hz, got {fs_hz!r}")
+        ratio = (Fraction(fs_hz) / Fraction(INTERNAL_HZ)).limit_denominator(1_000_000)
+        half = int(np.ceil(_HALF_TAPS * max(1.0, fs_hz / INTERNAL_HZ)))
+        n_phases = min(ratio.denominator, _PHASES_MAX)
+        distance = np.arange(1 - half, half + 1) - np.arange(n_phases + 1)[:, None] / n_phases
+        cut = _PASS * min(1.0, INTERNAL_HZ / fs_hz)  # of the source's Nyquist frequency
+        window = np.i0(6.0 * np.sqrt(np.clip(1 - (distance / half) ** 2, 0, 1)))
+        kernels = np.sinc(cut * distance) * window
+        kernels /= kernels.sum(axis=1, keepdims=True)
+        return cls(ratio.numerator, ratio.denominator, half, kernels)
+
+    def initial(self) -> ResampleState:
+        """State of a lead that had always rested at 0."""
+        return ResampleState(np.zeros(2 * self.half), 0, 0)
+
+    def source_index(self, index: int) -> int:
+        """The source sample nearest to internal sample `index`."""
+        return (2 * index * self.num + self.den) // (2 * self.den)
+
+    def input_end(self, n_out: int) -> int:
+        """How many source samples must have come before output sample `n_out - 1` can be given."""
+        return (n_out - 1) * self.num // self.den + self.half + 1
+
+    def step(self, state: ResampleState, block: Floats, n_out_max: int | None = None) -> tuple[ResampleState, Floats]:
+        """Take `n` >= 0 finite samples; give every output sample that they complete, up to `n_out_max` in all.
+
+        Outputs held back by `n_out_max` come with the next step, as long as that limit is
+        reached by the block's very last sample (`input_end`).
+        """
+        if block.size == 0:
+            return state, block
+        n_in = state.n_in + block.size
+        n_out = max(state.n_out, ((n_in - self.half) * self.den - 1) // self.num + 1)  # input_end(n_out) <= n_in
+        if n_out_max is not None:
+            n_out = min(n_out, n_out_max)
+        joined = np.concatenate((state.tail, block))
+        tail = joined[-2 * self.half :]
+        if n_out == state.n_out:
+            return ResampleState(tail, n_in, n_out), joined[:0]
+        rows, phases = self._rows(state.n_out, n_out)
+        first = rows + (2 * self.half - state.n_in - self.half + 1)  # window starts at row - half + 1
+        windows = joined[first[:, None] + np.arange(2 * self.half)]
+        out = np.einsum("ij,ij->i", windows, self.kernels[phases])
+        return ResampleState(tail, n_in, n_out), out
+
+    def step_mask(self, tail: NDArray[np.bool_], block: NDArray[np.bool_], state: ResampleState, n_out: int) -> Ints:
+        """Which of the output samples up to `n_out` touch a marked source sample, as positions in the output.
+
+        `tail` holds the marks of `state.tail`. An output sample is marked when either source sample beside it is.
+        """
+        joined = np.concatenate((tail, block))
+        rows, _ = self._rows(state.n_out, n_out)
+        at = rows + (2 * self.half - state.n_in)
+        return np.flatnonzero(joined[at] | joined[np.minimum(at + 1, joined.size - 1)])
+
+    def _rows(self, first: int, end: int) -> tuple[Ints, Ints]:
+        """Source sample at or before each output sample in [first, end), and its kernel's number."""
+        whole, rest = divmod(first * self.num, self.den)  # Python integers: exact after any number of years
+        steps = np.arange(end - first, dtype=np.int64) * self.num + rest
+        n_phases = len(self.kernels) - 1
+        return whole + steps // self.den, np.rint((steps % self.den) * (n_phases / self.den)).astype(np.int64)
