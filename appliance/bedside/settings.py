@@ -7,10 +7,14 @@ A value comes from, in this order: the command line, the environment (`BEDSIDE_â
 from __future__ import annotations
 
 import os
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from platformdirs import user_data_path
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from bedside.core.errors import SetupError
 
@@ -104,3 +108,72 @@ def home_from(option: str | Path | None = None) -> Home:
     """The data folder: the option, else `BEDSIDE_HOME`, else the user's data folder."""
     chosen = option or os.environ.get("BEDSIDE_HOME") or user_data_path("bedside")
     return Home(Path(chosen).expanduser().absolute())
+
+
+class WearableSetting(BaseModel):
+    """A wearable that belongs to a patient: found by its address, or by its advertised name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    address: Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$")] | None = None
+
+
+class PatientSetting(BaseModel):
+    """A patient of this box, with her wearables."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    bed: Annotated[str, Field(max_length=20)] = ""
+    wearables: Annotated[tuple[WearableSetting, ...], Field(min_length=1)]
+
+
+class Settings(BaseSettings):
+    """Every setting of the appliance; units stand in the names."""
+
+    model_config = SettingsConfigDict(env_prefix="BEDSIDE_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    host: str = Field("127.0.0.1", description="address that the dashboard listens on")
+    port: int = Field(8420, ge=1, le=65535, description="port that the dashboard listens on")
+    muted: bool = Field(False, description="no sound from this box; said on every screen")
+    epoch_s: int = Field(3600, ge=60, le=86400, description="length of an attestation epoch")
+    slot_s: int = Field(10, ge=1, le=60, description="one envelope leaves to the operator in every slot")
+    patients: tuple[PatientSetting, ...] = Field((), description="who is monitored, with which wearables")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line, environment, file: no `.env`, no secrets."""
+        return init_settings, env_settings
+
+
+def settings_from(home: Home, **options: object) -> Settings:
+    """The settings in force. Options that are None count as not given.
+
+    Raises `SetupError` naming the file and the key that is wrong.
+    """
+    file = home.path / "bedside.toml"
+    given = {name: value for name, value in options.items() if value is not None}
+    where = "settings"
+    try:
+        if file.exists():
+            where = str(file)
+            values = TomlConfigSettingsSource(Settings, toml_file=file)()
+            unset = {name: value for name, value in values.items() if f"BEDSIDE_{name.upper()}" not in os.environ}
+            given = {**unset, **given}
+        return Settings(**given)  # type: ignore[arg-type]  # checked by the model itself
+    except tomllib.TOMLDecodeError as error:
+        raise SetupError(f"{file}: not TOML: {error}", hint="mend the line, or move the file away") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise SetupError(
+            f"{where}: {key}: {first['msg']}", hint="see the settings' list in appliance/README.md"
+        ) from error

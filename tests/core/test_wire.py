@@ -63,7 +63,12 @@ def test_not_a_number_never_goes_out() -> None:
 def test_a_blocking_socket_reads_the_same_frames() -> None:
     left, right = socket.socketpair()
     with left, right:
-        sender = threading.Thread(target=lambda: (left.sendall(wire.frame({"op": "ward"})), left.close()))
+
+        def send() -> None:
+            left.sendall(wire.frame({"op": "ward"}))
+            left.close()
+
+        sender = threading.Thread(target=send)
         sender.start()
         assert wire.receive_frame(right) == {"op": "ward"}
         assert wire.receive_frame(right) is None
