@@ -33,14 +33,18 @@ def framed(body: bytes) -> bytes:
 async def read_framed(reader: asyncio.StreamReader) -> bytes | None:
     """The next frame's bytes, or None at a clean end. Raises `FrameError`."""
     try:
-        length = int.from_bytes(await reader.readexactly(PREFIX_BYTES), "big")
-        if length > FRAME_BYTES_MAX:
-            raise FrameError(f"frame announces {length} bytes: at most {FRAME_BYTES_MAX} are taken")
+        prefix = await reader.readexactly(PREFIX_BYTES)
+    except asyncio.IncompleteReadError as error:
+        if not error.partial:
+            return None
+        raise FrameError("the peer hung up inside a frame") from error
+    length = int.from_bytes(prefix, "big")
+    if length > FRAME_BYTES_MAX:
+        raise FrameError(f"frame announces {length} bytes: at most {FRAME_BYTES_MAX} are taken")
+    try:
         return await reader.readexactly(length)
     except asyncio.IncompleteReadError as error:
-        if error.partial or error.expected != PREFIX_BYTES:
-            raise FrameError("the peer hung up inside a frame") from error
-        return None
+        raise FrameError("the peer hung up inside a frame") from error
 
 
 @contextmanager

@@ -1,0 +1,200 @@
+"""`bedside operator`: the embedded operator of the network, and what it knows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from bedside.operator.sink import Sink
+
+HOME = click.option("--home", type=click.Path(path_type=Path), default=None, help="Data folder (or BEDSIDE_HOME).")
+
+
+@click.group()
+def operator() -> None:
+    """The network operator's side: another party, which learns nothing about patients."""
+
+
+@operator.command()
+@HOME
+@click.option(
+    "--epoch-s", type=click.FloatRange(min=1.0), default=3600.0, show_default=True, help="Length of an epoch."
+)
+@click.option(
+    "--offer-token",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Write a one-time enrolment token here while no gateway has enrolled (for the box's own gateway).",
+)
+def run(home: Path | None, epoch_s: float, offer_token: Path | None) -> None:
+    """Run the operator's service until SIGTERM or Ctrl-C."""
+    import asyncio
+
+    from bedside.settings import home_from
+
+    asyncio.run(_serve(home_from(home).operator, epoch_s, offer_token))
+
+
+@operator.command()
+@HOME
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(home: Path | None, as_json: bool) -> None:
+    """What the operator received. Exit 1 when a gateway is silent, or a statement was refused in the last day."""
+    from bedside.core.time import SystemClock
+    from bedside.operator.report import report
+    from bedside.operator.sink import Sink
+    from bedside.settings import home_from
+
+    folder = home_from(home).operator
+    sink = Sink.read(folder / "operator.db")
+    try:
+        view = report(sink, SystemClock().now_us())
+    finally:
+        sink.close()
+    view["running"] = _is_running(folder)
+    if not view["running"]:
+        view["ok"] = False
+        view["problems"].insert(0, "the operator's service is not running")
+    click.echo(json.dumps(view, indent=2) if as_json else _text(view))
+    if not view["ok"]:
+        raise click.exceptions.Exit(1)
+
+
+@operator.command("enrol-token")
+@HOME
+@click.option("--hours", type=click.FloatRange(min=0.01), default=24.0, show_default=True, help="How long it is good.")
+def enrol_token(home: Path | None, hours: float) -> None:
+    """Print a token with which one gateway can enrol, once."""
+    import secrets
+
+    from bedside.core.time import US_PER_S, SystemClock
+    from bedside.operator.sink import Sink
+    from bedside.settings import home_from
+
+    folder = home_from(home).operator
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sink = Sink.open(folder / "operator.db")
+    try:
+        token = secrets.token_urlsafe(24)
+        sink.put_token(token, SystemClock().now_us() + round(hours * 3600 * US_PER_S))
+    finally:
+        sink.close()
+    click.echo(token)
+
+
+@operator.command()
+@click.argument("kid")
+@HOME
+def revoke(kid: str, home: Path | None) -> None:
+    """Take a gateway's key out of service, for good (KID as `status` shows it)."""
+    from bedside.core.time import SystemClock
+
+    with _gateway(home, kid) as (sink, found):
+        sink.revoke(found, SystemClock().now_us())
+    click.echo(f"revoked {found.hex()}")
+
+
+@operator.command()
+@click.argument("kid")
+@HOME
+def approve(kid: str, home: Path | None) -> None:
+    """Accept what a gateway's newest statement says it runs (after an update) as a reference value."""
+    from bedside.attestation.sign1 import decode, take_apart
+    from bedside.attestation.verify import read
+    from bedside.core.errors import SetupError
+
+    with _gateway(home, kid) as (sink, found):
+        rows = sink.rows("SELECT data FROM statement WHERE kid = ? ORDER BY number DESC LIMIT 1", (found,))
+        statement = read(decode(take_apart(rows[0]["data"]).payload), "local") if rows else None
+        if statement is None:
+            raise SetupError("no readable statement of this gateway is kept", hint="wait for its next statement")
+        sink.add_reference(found, statement.measured)
+    click.echo(
+        f"approved version {statement.measured.version}, models {', '.join(statement.measured.models) or 'none'}"
+    )
+
+
+async def _serve(folder: Path, epoch_s: float, offer_token: Path | None) -> None:
+    import asyncio
+    import signal
+
+    from bedside.core.time import SystemClock, ThreadWorker
+    from bedside.operator.service import OperatorService
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    worker = ThreadWorker("operator-db")
+    service = OperatorService(folder, clock=SystemClock(), worker=worker, epoch_s=epoch_s)
+    try:
+        await service.start()
+        if offer_token is not None:
+            await service.offer_token(offer_token)
+        await stop.wait()
+    finally:
+        await service.close()
+        worker.close()
+
+
+@contextmanager
+def _gateway(home: Path | None, kid: str) -> Iterator[tuple[Sink, bytes]]:
+    """The sink, and the one enrolled kid that begins with `kid`. Raises `SetupError` when it is none or many."""
+    from bedside.core.errors import SetupError
+    from bedside.operator.sink import Sink
+    from bedside.settings import home_from
+
+    folder = home_from(home).operator
+    Sink.read(folder / "operator.db").close()  # says so when no operator has run here
+    sink = Sink.open(folder / "operator.db")
+    try:
+        found = [known for known in sink.gateways() if kid and known.hex().startswith(kid.lower())]
+        if len(found) != 1:
+            raise SetupError(
+                f"{len(found)} enrolled gateways have a key id that begins with {kid!r}",
+                hint="take the kid from `bedside operator status`",
+            )
+        yield sink, found[0]
+    finally:
+        sink.close()
+
+
+def _is_running(folder: Path) -> bool:
+    """Whether a service holds the folder's lock."""
+    import fcntl
+
+    try:
+        with (folder / "operator.lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _text(view: dict[str, Any]) -> str:
+    lines = [f"operator {'running' if view['running'] else 'NOT RUNNING'}, {len(view['gateways'])} gateway(s)"]
+    for item in view["gateways"]:
+        made, sealed, last = item["statements"], item["envelopes"], item["last_statement"]
+        state = "revoked" if item["revoked"] else "SILENT" if item["silent"] else "in contact"
+        lines += [
+            f"gateway {item['pseudonym']}  {state}, last contact {item['last_contact']}  (kid {item['kid'][:8]})",
+            f"  statements  {made['verified']} verified, {made['payable']} of them for a whole epoch,"
+            f" {made['refused']} refused",
+            f"  envelopes   {sealed['slots']} slots kept, {sealed['missing']} missing between first and last",
+        ]
+        if last is not None:
+            verdict = "verified" if last["verified"] else f"REFUSED: {last['refusal']}: {last['meaning']}"
+            lines.append(f"  newest      epoch {last['epoch']}, number {last['seq']}, {last['bytes']} bytes: {verdict}")
+    lines += [
+        f"refused: {row['reason']} x{row['count']}, last {row['last']}: {row['meaning']}" for row in view["refusals"]
+    ]
+    lines += [f"problem: {problem}" for problem in view["problems"]]
+    return "\n".join(lines)
