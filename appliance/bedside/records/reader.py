@@ -1,0 +1,302 @@
+"""Reading records: entries found by time, opened with their key, and given back as what was written."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bedside.core.errors import StoreError
+from bedside.core.events import Alarm, Event
+from bedside.core.ports import Patient
+from bedside.core.samples import Block, StreamInfo
+from bedside.records import packing
+from bedside.records.database import guarded
+from bedside.records.entries import COLUMNS, INT64_END, Entry, binding, checkpoint_binding, leaf_of
+from bedside.records.keys import KeyRing
+from bedside.records.schema import BOX_SERIES, FORM_EVENTS, FORM_PATIENT, FORM_STREAM, FORM_WAVE, SPAN_US_MAX
+from bedside.records.sealing import Opener
+from bedside.records.state import CHECKPOINT_SCHEMA, OwnerState, Series, State, unpack_checkpoint
+
+NAME_LOST = "(name cannot be read)"
+_PAGE_ROWS = 256
+_RECENT = (  # our own words
+    f"SELECT {COLUMNS} FROM entry INDEXED BY entry_time WHERE start_us >= :low AND start_us < :end"  # noqa: S608
+    " AND start_us + span_us >= :start AND series = :series AND form = :form ORDER BY start_us DESC"
+)
+_LONG = (
+    f"SELECT {COLUMNS} FROM entry INDEXED BY entry_long WHERE span_us > {SPAN_US_MAX} AND start_us < :low"  # noqa: S608
+    " AND start_us + span_us >= :start AND series = :series AND form = :form"
+)
+
+
+class Records:
+    """The readable side of a store. All methods may be called from any thread, one at a time (a lock sees to it)."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, keys: KeyRing) -> None:
+        self.path = path
+        self.keys = keys
+        self.damage: list[str] = []  # sentences, with surrogate ids only
+        self.rolled_forward = 0
+        self._connection = connection
+        self._lock = threading.RLock()
+        self._behind: set[int] = set()  # owners whose checkpoint is older than their entries
+        self._key_names: dict[int, tuple[str, str, str]] = {}  # number: id, owner, purpose
+        self._openers: dict[int, Opener] = {}
+        self._state = State()
+        with guarded(path, "reading the store's state"):
+            self._load()
+
+    # What the store holds.
+
+    def patients(self) -> Sequence[Patient]:
+        """All patients, in the order of admission. One whose identity cannot be read is named `NAME_LOST`."""
+        with self._lock:
+            return [
+                one.patient or Patient(id=one.id, name=NAME_LOST, bed="", simulated=False)
+                for one in map(self._state.series.__getitem__, self._state.patients.values())
+            ]
+
+    def streams(self, patient: str) -> Sequence[StreamInfo]:
+        """The streams that a patient ever had, in the order in which they came; of each its newest description."""
+        with self._lock:
+            owner = self._state.patients.get(patient)
+            infos = [one.info for one in self._state.series.values() if one.form == FORM_STREAM and one.owner == owner]
+            return list({info.id: info for info in infos if info is not None}.values())
+
+    def newest_us(self, patient: str) -> int | None:
+        """The end of the newest sample or event that is on disk for a patient; None: nothing is."""
+        with self._lock:
+            kept = self._state.owner_state(patient)
+            return kept.newest_us if kept else None
+
+    def open_alarms(self, patient: str | None) -> list[Alarm]:
+        """The last state of each alarm that has not ended, in the order of their last change. None: of the box."""
+        with self._lock:
+            kept = self._state.owner_state(patient)
+            return list(kept.open_alarms.values()) if kept else []
+
+    def blocks(self, stream: str, start_us: int, end_us: int) -> list[Block]:
+        """The blocks of one stream that overlap `[start_us, end_us)`, as they were written, in order of time.
+
+        Raises `StoreError` when a row in the range is damaged or missing; never gives a wrong sample.
+        """
+        with self._lock, guarded(self.path, "reading samples"):
+            found: list[tuple[int, int, int, Block]] = []
+            for series in map(self._state.series.__getitem__, self._state.streams.get(stream, ())):
+                entries = list(self._overlapping(series, FORM_WAVE, start_us, end_us))
+                self._check_unbroken(series, entries)
+                for entry in entries:
+                    if series.info is None:
+                        raise StoreError(f"stream {stream}: its description cannot be read, nor can its samples")
+                    blocks = packing.unpack_wave(self.open_entry(entry), series.info, entry.n)
+                    found.extend(
+                        (block.start_us, entry.position, ordinal, block)
+                        for ordinal, block in enumerate(blocks)
+                        if block.start_us < end_us and block.end_us > start_us
+                    )
+            found.sort(key=lambda item: item[:3])
+            return [block for *_, block in found]
+
+    def events(
+        self,
+        patient: str | None,
+        start_us: int,
+        end_us: int,
+        types: Sequence[str] = (),
+        limit: int = 10_000,
+    ) -> list[Event]:
+        """The newest `limit` events with `start_us <= event.start_us < end_us`, oldest first. None: of the box.
+
+        Events of types that this version does not know are passed over. Raises `StoreError`, as `blocks` does.
+        """
+        number = BOX_SERIES if patient is None else self._state.patients.get(patient)
+        if number is None or limit <= 0:
+            return []
+        with self._lock, guarded(self.path, "reading events"):
+            series = self._state.series[number]
+            newest: list[tuple[int, int, int, dict[str, Any]]] = []  # a heap: the oldest that is kept stands first
+            entries: list[Entry] = []
+            for entry in self._overlapping(series, FORM_EVENTS, start_us, end_us):
+                if len(newest) >= limit and entry.start_us + SPAN_US_MAX < newest[0][0]:
+                    break  # entries come newest first, and none spans more
+                entries.append(entry)
+                for ordinal, values in enumerate(packing.unpack_events(self.open_entry(entry), entry.n)):
+                    if not start_us <= values["start_us"] < end_us or (types and values["type"] not in types):
+                        continue
+                    item = (values["start_us"], entry.position, ordinal, values)
+                    if len(newest) < limit:
+                        heapq.heappush(newest, item)
+                    elif item[:3] > newest[0][:3]:
+                        heapq.heapreplace(newest, item)
+            self._check_unbroken(series, entries)
+            restored = (packing.restore_event(values) for *_, values in sorted(newest, key=lambda item: item[:3]))
+            return [event for event in restored if event is not None]
+
+    def close(self) -> None:
+        """Release the database. Safe to call twice."""
+        with self._lock:
+            self._connection.close()
+
+    # Entries.
+
+    def entries(self, first_position: int = 0) -> Iterator[Entry]:
+        """All entries from a position on, in order, still sealed."""
+        while True:
+            with self._lock, guarded(self.path, "reading"):
+                page = self._connection.execute(
+                    f"SELECT {COLUMNS} FROM entry WHERE position >= ? ORDER BY position LIMIT {_PAGE_ROWS}",  # noqa: S608
+                    (first_position,),
+                ).fetchall()
+            yield from map(_entry, page)
+            if len(page) < _PAGE_ROWS:
+                return
+            first_position = page[-1][0] + 1
+
+    def open_entry(self, entry: Entry) -> bytes:
+        """An entry's plaintext. Raises `StoreError`: altered, moved, or its key is lost."""
+        patient, stream = self._state.names(entry.series)
+        try:
+            return self._opener(entry.data_key).open(entry.sealed, binding(entry, patient, stream))
+        except StoreError as error:
+            raise StoreError(f"entry {entry.position} (series {entry.series}): {error}") from error
+
+    def leaf(self, entry: Entry) -> bytes:
+        """An entry's leaf in the log. Raises `StoreError` when its series stands for nobody."""
+        return leaf_of(entry, *self._state.names(entry.series))
+
+    def owner_id(self, series: int) -> str:
+        """The patient's id, or "box", behind a series' number. Raises `StoreError`."""
+        return self._state.names(series)[0]
+
+    def _opener(self, number: int) -> Opener:
+        if number not in self._openers:
+            if number not in self._key_names:
+                raise StoreError(f"its key {number} is not known")
+            key_id, owner, purpose = self._key_names[number]
+            self._openers[number] = Opener(self.keys.find(owner, purpose, key_id).raw)
+        return self._openers[number]
+
+    def _overlapping(self, series: Series, form: int, start_us: int, end_us: int) -> Iterator[Entry]:
+        """Newest first (by start), entries of long spans last."""
+        if start_us >= end_us:
+            return
+        low = max(start_us - SPAN_US_MAX, -INT64_END)
+        where = {
+            "low": low,
+            "start": max(start_us, -INT64_END),
+            "end": min(end_us, INT64_END - 1),
+            "series": series.number,
+            "form": form,
+        }
+        for query in (_RECENT, _LONG):
+            for row in self._connection.execute(query, where):
+                yield _entry(row)
+
+    def _check_unbroken(self, series: Series, entries: Sequence[Entry]) -> None:
+        """That no entry between those found was taken out. Raises `StoreError`.
+
+        Between two found by time there may be others of another time (the clock was set): those are counted.
+        """
+        ordered = sorted(entries, key=lambda entry: entry.seq)
+        for before, after in itertools.pairwise(ordered):
+            if after.seq == before.seq + 1:
+                continue
+            (between,) = self._connection.execute(
+                "SELECT count(*) FROM entry WHERE position > ? AND position < ? AND series = ?",
+                (before.position, after.position, series.number),
+            ).fetchone()
+            if between != after.seq - before.seq - 1:
+                raise StoreError(
+                    f"entries of series {series.number} between {before.position} and {after.position} are missing"
+                )
+
+    # State, from checkpoints and the entries behind them.
+
+    def _load(self) -> None:
+        rows = self._connection.execute("SELECT number, id, owner, purpose FROM data_key").fetchall()
+        self._key_names = {number: (key_id, owner, purpose) for number, key_id, owner, purpose in rows}
+        self._state = self._bare_state()
+        try:
+            self._load_checkpoints()
+        except StoreError as error:
+            self.damage.append(f"{error}; the state was worked out again from all entries")
+            self._state = self._bare_state()
+        self._load_definitions()
+        self._roll_forward()
+
+    def _bare_state(self) -> State:
+        state = State()
+        rows = self._connection.execute("SELECT number, form, id, owner FROM series ORDER BY number").fetchall()
+        for number, form, name, owner in rows:
+            if number != BOX_SERIES:
+                state.add(Series(number, form, name, owner))
+        return state
+
+    def _load_checkpoints(self) -> None:
+        query = "SELECT series, position, schema, data_key, sealed FROM checkpoint"
+        rows = self._connection.execute(query).fetchall()
+        if any(schema != CHECKPOINT_SCHEMA for _, _, schema, _, _ in rows):
+            return  # of another version: what they spare is read instead
+        for owner, position, schema, key, sealed in rows:
+            patient, _ = self._state.names(owner)
+            try:
+                plain = self._opener(key).open(sealed, checkpoint_binding(patient, position, schema))
+            except StoreError as error:
+                raise StoreError(f"checkpoint of series {owner}: {error}") from error
+            unpack_checkpoint(plain, self._state, owner)
+
+    def _load_definitions(self) -> None:
+        query = f"SELECT {COLUMNS} FROM entry WHERE form <= {FORM_STREAM} ORDER BY position"  # noqa: S608
+        for row in self._connection.execute(query).fetchall():
+            entry = _entry(row)
+            try:
+                self._define(entry)
+            except StoreError as error:
+                self.damage.append(f"description of a patient or stream: {error}")
+
+    def _define(self, entry: Entry) -> None:
+        patient, stream = self._state.names(entry.series)
+        series = self._state.series[entry.series]
+        if entry.form == FORM_PATIENT:
+            series.patient = None  # an older name is not shown as if it were the newest
+            series.patient = packing.unpack_patient(self.open_entry(entry), patient)
+        else:
+            series.info = packing.unpack_stream(self.open_entry(entry), stream, patient)
+
+    def _roll_forward(self) -> None:
+        frontier = self._state.frontier
+        for entry in self.entries(frontier.size):
+            if entry.position != frontier.size:
+                raise StoreError(f"entries {frontier.size} to {entry.position - 1} are missing from {self.path}")
+            frontier.append(self.leaf(entry))
+            series = self._state.series[entry.series]
+            series.next_seq = max(series.next_seq, entry.seq + 1)
+            owner = self._state.owners.setdefault(series.owner, OwnerState())
+            self.rolled_forward += 1
+            self._behind |= {series.owner, BOX_SERIES}
+            if entry.form == FORM_WAVE:
+                owner.saw(entry.end_us)
+            elif entry.form == FORM_EVENTS:
+                self._roll_events(entry, owner)
+
+    def _roll_events(self, entry: Entry, owner: OwnerState) -> None:
+        try:
+            for values in packing.unpack_events(self.open_entry(entry), entry.n):
+                event = packing.restore_event(values)
+                if event is not None:
+                    owner.take(event)
+        except StoreError as error:
+            owner.saw(entry.end_us)
+            self.damage.append(f"events from {entry.start_us} to {entry.end_us} µs UTC: {error}")
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    """Raises `StoreError` for a row whose columns are not what they are declared to be."""
+    if type(row[-1]) is not bytes or not all(type(value) is int for value in row[:-1]):
+        raise StoreError("a row is damaged: its columns have other types than they were declared with")
+    return Entry(*row)
