@@ -61,7 +61,7 @@ class FolderLock:
             self.release()
             raise SetupError(
                 f"data folder {folder} is in use by another Bedside (process {holder})",
-                hint="stop that one first (`bedside stop`), or give this one its own folder with --home DIR",
+                hint="stop that one first (Ctrl-C where it runs), or give this one its own folder with --home DIR",
             ) from error
         with contextlib.suppress(OSError):  # a full disk: the lock holds, only the number is missing
             os.ftruncate(self._handle, 0)

@@ -7,6 +7,7 @@ import itertools
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from bedside.core.events import Alarm, Event
 from bedside.core.ports import Patient
 from bedside.core.samples import Block, StreamInfo
 from bedside.records import packing
-from bedside.records.database import guarded
+from bedside.records.database import DamagedError, guarded
 from bedside.records.entries import COLUMNS, INT64_END, Entry, binding, checkpoint_binding, leaf_of
 from bedside.records.keys import KeyRing
 from bedside.records.schema import BOX_SERIES, FORM_EVENTS, FORM_PATIENT, FORM_STREAM, FORM_WAVE, SPAN_US_MAX
@@ -173,6 +174,22 @@ class Records:
         """The patient's id, or "box", behind a series' number. Raises `StoreError`."""
         return self._state.names(series)[0]
 
+    def stream_info(self, series: int) -> StreamInfo | None:
+        """The description that a stream's entries of this series were written under; None: it cannot be read."""
+        known = self._state.series.get(series)
+        return known.info if known else None
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """The connection, seeing one state of the store while the block lasts. For a reader that does not write."""
+        with self._lock, guarded(self.path, "reading"):
+            self._connection.execute("BEGIN")
+            try:
+                self._load()  # what was written since this reader was opened
+                yield self._connection
+            finally:
+                self._connection.execute("ROLLBACK")
+
     def _opener(self, number: int) -> Opener:
         if number not in self._openers:
             if number not in self._key_names:
@@ -220,6 +237,8 @@ class Records:
     def _load(self) -> None:
         rows = self._connection.execute("SELECT number, id, owner, purpose FROM data_key").fetchall()
         self._key_names = {number: (key_id, owner, purpose) for number, key_id, owner, purpose in rows}
+        self.damage.clear()
+        self.rolled_forward = 0
         self._state = self._bare_state()
         try:
             self._load_checkpoints()
@@ -272,7 +291,7 @@ class Records:
         frontier = self._state.frontier
         for entry in self.entries(frontier.size):
             if entry.position != frontier.size:
-                raise StoreError(f"entries {frontier.size} to {entry.position - 1} are missing from {self.path}")
+                raise DamagedError(f"{self.path}: entries {frontier.size} to {entry.position - 1} are missing")
             frontier.append(self.leaf(entry))
             series = self._state.series[entry.series]
             series.next_seq = max(series.next_seq, entry.seq + 1)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -281,6 +282,16 @@ def open_store(
         protection=keys.describe(),
     )
     return store
+
+
+@contextmanager
+def open_keys(home: Home, *, passphrase: str | None) -> Iterator[KeyRing]:
+    """The keys of a data folder that no gateway uses meanwhile. Raises `SetupError`."""
+    lock = FolderLock(home.run / "store.lock", home.path)
+    try:
+        yield KeyRing.open(home.keys, passphrase=passphrase, may_create=lambda: False)
+    finally:
+        lock.release()
 
 
 def open_reader(home: Home, *, passphrase: str | None = None) -> Records:

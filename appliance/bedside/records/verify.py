@@ -1,0 +1,173 @@
+"""Whether the records are whole: every entry opened, every series counted, the log worked out anew against its heads.
+
+Finds what is altered, moved, taken out of the middle, or cut from the end before the last head. A whole
+older copy put in place of the store shows only against a head that was kept elsewhere: `VerifyReport.root`
+and `entries` are that head.
+"""
+
+from __future__ import annotations
+
+import hmac
+import sqlite3
+from dataclasses import asdict, dataclass, field
+
+from bedside.core.errors import StoreError
+from bedside.core.time import iso_utc
+from bedside.records import packing
+from bedside.records.entries import Entry
+from bedside.records.log import SEAL_PURPOSE, Frontier, head_seal
+from bedside.records.reader import Records
+from bedside.records.schema import FORM_EVENTS, FORM_NAMES, FORM_PATIENT, FORM_STREAM, FORM_WAVE
+
+FINDINGS_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it was written. `subject` is a patient's surrogate id, or "box"."""
+
+    problem: str
+    position: int | None = None
+    subject: str | None = None
+    form: str | None = None
+    start: str | None = None  # UTC, of what is lost
+    end: str | None = None
+
+    def sentence(self) -> str:
+        where = [] if self.position is None else [f"entry {self.position}"]
+        if self.subject is not None:
+            where.append(f"{self.form} of {self.subject}, {self.start} to {self.end}")
+        return ": ".join([*where, self.problem])
+
+
+@dataclass(slots=True)
+class VerifyReport:
+    """What was checked and found."""
+
+    entries: int = 0
+    heads: int = 0
+    root: str = ""
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.findings
+
+    def add(self, finding: Finding) -> None:
+        if len(self.findings) < FINDINGS_MAX:
+            self.findings.append(finding)
+
+    def to_dict(self) -> dict[str, object]:
+        return {"ok": self.ok, **asdict(self)}
+
+
+def verify(records: Records) -> VerifyReport:
+    """Check everything. `records` comes from `open_reader`; a gateway may be writing meanwhile."""
+    report = VerifyReport()
+    try:
+        with records.snapshot() as connection:
+            found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
+            if found != ["ok"]:
+                report.add(Finding(f"SQLite's check fails: {'; '.join(found)[:500]}"))
+            heads = {size: (root, seal) for size, root, seal in connection.execute("SELECT size, root, seal FROM head")}
+            report.heads = len(heads)
+            _check_entries(records, heads, report)
+    except (StoreError, sqlite3.Error) as error:
+        report.add(Finding(f"reading stops after {report.entries} entries: {error}"))
+    return report
+
+
+def _check_entries(records: Records, heads: dict[int, tuple[bytes, bytes]], report: VerifyReport) -> None:
+    key = records.keys.derive(SEAL_PURPOSE)
+    frontier = Frontier()
+    expected = 0
+    seqs: dict[int, int] = {}
+    whole = True  # no entry is missing so far: the tree can be compared
+    for entry in records.entries():
+        report.entries += 1
+        if entry.position != expected:
+            report.add(Finding(f"entries {expected} to {entry.position - 1} were taken out"))
+            whole = False
+        expected = entry.position + 1
+        problem = _problem(records, entry)
+        if problem is None and entry.seq != seqs.get(entry.series, 0):
+            problem = f"{entry.seq - seqs.get(entry.series, 0)} entries of its series before it are missing"
+        seqs[entry.series] = entry.seq + 1
+        if problem is not None:
+            report.add(_located(records, entry, problem))
+        if whole:
+            whole = _grow(records, frontier, entry, heads, key, report)
+    report.root = frontier.root().hex() if whole else ""
+    for size in sorted(heads):
+        if size > expected:
+            report.add(Finding(f"{size - expected} entries were cut off the end: a head counts {size}"))
+            break
+
+
+def _grow(
+    records: Records,
+    frontier: Frontier,
+    entry: Entry,
+    heads: dict[int, tuple[bytes, bytes]],
+    key: bytes,
+    report: VerifyReport,
+) -> bool:
+    """Add a leaf and compare with the head of that size, if there is one. False: no use to go on comparing."""
+    try:
+        frontier.append(records.leaf(entry))
+    except StoreError:
+        return False
+    if frontier.size not in heads:
+        return True
+    root, seal = heads[frontier.size]
+    if not hmac.compare_digest(seal, head_seal(key, frontier.size, root)):
+        report.add(Finding(f"the head of size {frontier.size} was not written with this box's key"))
+    if root != frontier.root():
+        last = max((size for size in heads if size < frontier.size), default=0)
+        report.add(Finding(f"entries {last} to {frontier.size - 1} are not those that the log's head was made of"))
+        return False
+    return True
+
+
+def _problem(records: Records, entry: Entry) -> str | None:
+    """What is wrong with one entry by itself."""
+    try:
+        plain = records.open_entry(entry)
+        if entry.form == FORM_WAVE:
+            info = records.stream_info(entry.series)
+            if info is None:
+                return "the stream's description cannot be read"
+            packing.unpack_wave(plain, info, entry.n)
+        elif entry.form == FORM_EVENTS:
+            packing.unpack_events(plain, entry.n)
+        elif entry.form == FORM_PATIENT:
+            packing.unpack_patient(plain, "")
+        elif entry.form == FORM_STREAM:
+            packing.unpack_stream(plain, "", "")
+        else:
+            return f"form {entry.form} is not known"
+    except StoreError as error:
+        return str(error.__cause__ or error)
+    return None
+
+
+def _located(records: Records, entry: Entry, problem: str) -> Finding:
+    try:
+        subject = records.owner_id(entry.series)
+    except StoreError:
+        subject = "nobody known"
+    return Finding(
+        problem=problem,
+        position=entry.position,
+        subject=subject,
+        form=FORM_NAMES.get(entry.form, "unknown"),
+        start=_iso(entry.start_us),
+        end=_iso(entry.end_us),
+    )
+
+
+def _iso(time_us: int) -> str:
+    try:
+        return iso_utc(time_us)
+    except (ValueError, OverflowError, OSError):  # a damaged row may say anything
+        return f"{time_us} µs"
