@@ -1,0 +1,381 @@
+"""Rhythm episodes of one lead: what the beats, the gaps between them and the clean lead say together.
+
+Three groups of episodes run beside each other:
+
+- dangerous: `ASYS` (no QRS for 4 s on a lead that can be believed), `VFL` (see `fibrillation.py`),
+  `VT` (three or more ventricular beats at 100/min or more);
+- base, always exactly one once there are beats: `AFIB` (see `irregularity.py`), `SVTA`, `B`, `T`, `N`;
+- `NOISE`: nothing can be said.
+
+An episode is given when it is known, when its evidence grows, and when it has ended. Its onset lies in the past by
+as much as it takes to know it. Everything is counted in samples of the clean lead (250 Hz since the stream began).
+Fed by the lead analyser and the beat classifier; pure, causal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from bedside.signal import fibrillation, irregularity
+
+Floats = npt.NDArray[np.float64]
+Evidence = Mapping[str, float | int | str]
+
+FS_HZ = 250
+ASYSTOLE_S = 4.0  # PhysioNet Challenge 2015, table 1; also the default of bedside monitors
+FIRST_BEAT_S = 8.0  # before the first beat ever the beat finder may still be learning
+RUN_BEATS = 3
+RUN_SUSTAINED_BEATS = 5
+RUN_BPM = 100.0
+RUN_RATE_BEATS = 5  # the run's rate is that of its last five beats
+RUN_BREAK_S = 2.0
+PAUSE_S = 2.0
+NOISE_S = 3.0
+RR_S = (0.2, 2.5)
+PATTERN_KEPT = 9
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedBeat:
+    """A beat at clean index `at`, class N, S, V, F or Q; Q is also what no model could judge."""
+
+    at: int
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeenSecond:
+    """A second of the clean lead, `[first, first + n)`, and whether it can be believed."""
+
+    first: int
+    n: int
+    usable: bool
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RhythmInput:
+    """What is new. `settled`: no beat before it is still to come; `on_skin`: what the electrodes say, None: nothing."""
+
+    clean_mv: Floats
+    clean_first: int
+    peaks: tuple[int, ...]
+    beats: tuple[JudgedBeat, ...]
+    seconds: tuple[SeenSecond, ...]
+    settled: int
+    on_skin: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """`[onset, end)` in clean samples; `end` None while it lasts. `label` as in WFDB's aux strings without bracket."""
+
+    label: str
+    onset: int
+    end: int | None
+    evidence: Evidence = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """An interval of `rr_s` between two beats, the second at clean index `at`, on a lead that can be believed."""
+
+    at: int
+    rr_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Vision:
+    """What of the lead can be believed: since when without a break, until where judged, what was not."""
+
+    since: int | None = None
+    until: int = 0
+    bad_since: int | None = None
+    bad_reason: str | None = None
+    holes: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Consecutive beats of one class (V or S), and the run's episode when it is one."""
+
+    at: tuple[int, ...] = ()  # the newest beats
+    first: int = 0
+    beats: int = 0
+    others: int = 0  # beats of another class since the last of this
+    fastest_bpm: float = 0.0
+    on: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RhythmState:
+    """Everything the analysis remembers; its size is constant."""
+
+    vision: _Vision
+    last_peak: int | None
+    vf: fibrillation.FibrillationState
+    ventricular: _Run
+    supraventricular: _Run
+    af: irregularity.IrregularityState
+    pattern: tuple[JudgedBeat, ...]
+    base: Episode | None
+    open: Mapping[str, Episode]  # dangerous ones and NOISE, by label
+
+
+@dataclass(frozen=True, slots=True)
+class RhythmOutput:
+    """Episodes that began, grew or ended (in order of knowledge), and pauses."""
+
+    episodes: tuple[Episode, ...]
+    pauses: tuple[Pause, ...]
+
+
+class RhythmAnalyser:
+    """The design. Its numbers are the constants of this module and of its two neighbours."""
+
+    def initial(self) -> RhythmState:
+        """Before the first sample."""
+        return RhythmState(
+            vision=_Vision(),
+            last_peak=None,
+            vf=fibrillation.initial(),
+            ventricular=_Run(),
+            supraventricular=_Run(),
+            af=irregularity.IrregularityState(),
+            pattern=(),
+            base=None,
+            open=MappingProxyType({}),
+        )
+
+    def step(self, state: RhythmState, new: RhythmInput) -> tuple[RhythmState, RhythmOutput]:
+        """Take what is new; give the next state and what it means."""
+        out: list[Episode] = []
+        pauses: list[Pause] = []
+        state = _see(state, new, out)
+        state = _fibrillation(state, new, out)
+        for peak in new.peaks:
+            state = _peak(state, peak, out)
+        state = _asystole(state, new, out)
+        for beat in new.beats:
+            state = _beat(state, beat, out, pauses)
+        state = _silence(state, new.settled, out)
+        state = replace(state, af=irregularity.expire(state.af, new.settled, FS_HZ))
+        state = _base(state, out)
+        return state, RhythmOutput(tuple(out), tuple(pauses))
+
+    def close(self, state: RhythmState, at: int) -> tuple[Episode, ...]:
+        """End whatever is open at clean index `at`, because the stream ends or begins anew."""
+        still = [*state.open.values(), *([state.base] if state.base is not None else [])]
+        return tuple(replace(one, end=max(at, one.onset)) for one in still)
+
+
+def _begin(state: RhythmState, episode: Episode, out: list[Episode]) -> RhythmState:
+    out.append(episode)
+    return replace(state, open=MappingProxyType({**state.open, episode.label: episode}))
+
+
+def _end(state: RhythmState, label: str, at: int, out: list[Episode], **more: float | int | str) -> RhythmState:
+    episode = state.open[label]
+    evidence = MappingProxyType({**episode.evidence, **more})
+    out.append(replace(episode, end=max(at, episode.onset), evidence=evidence))
+    return replace(state, open=MappingProxyType({key: one for key, one in state.open.items() if key != label}))
+
+
+# What can be seen
+
+
+def _see(state: RhythmState, new: RhythmInput, out: list[Episode]) -> RhythmState:
+    for second in new.seconds:
+        end = second.first + second.n
+        vision = state.vision
+        # electrodes that report skin contact turn a flat lead into a heart that does nothing
+        if second.usable or (second.reason == "flat" and new.on_skin is True):
+            since = vision.since if vision.since is not None else second.first
+            vision = replace(vision, since=since, until=end, bad_since=None, bad_reason=None)
+            state = replace(state, vision=vision)
+            if "NOISE" in state.open:
+                state = _end(state, "NOISE", second.first, out)
+            continue
+        bad_since = vision.bad_since if vision.bad_since is not None else second.first
+        holes = (*vision.holes, (second.first, end))[-16:]
+        state = replace(state, vision=_Vision(None, end, bad_since, second.reason, holes))
+        if end - bad_since >= NOISE_S * FS_HZ and "NOISE" not in state.open:
+            evidence = MappingProxyType({"reason": second.reason or "unknown"})
+            state = _begin(state, Episode("NOISE", bad_since, None, evidence), out)
+    return state
+
+
+def _unseen(vision: _Vision, start: int, end: int) -> bool:
+    return any(first < end and last > start for first, last in vision.holes)
+
+
+# Dangerous rhythms
+
+
+def _asystole(state: RhythmState, new: RhythmInput, out: list[Episode]) -> RhythmState:
+    since = state.vision.since
+    if "ASYS" in state.open:
+        if since is None or new.on_skin is False:
+            end = state.vision.bad_since if state.vision.bad_since is not None else new.settled
+            return _end(state, "ASYS", end, out, ended="signal lost")
+        return state
+    if since is None or new.on_skin is False or "VFL" in state.open:
+        return state
+    quiet_from = since if state.last_peak is None else max(since, state.last_peak)
+    limit_s = FIRST_BEAT_S if state.last_peak is None else ASYSTOLE_S
+    known_to = min(new.settled, state.vision.until)
+    if known_to - quiet_from < limit_s * FS_HZ:
+        return state
+    evidence = MappingProxyType({"no_qrs_s": (known_to - quiet_from) / FS_HZ})
+    return _begin(state, Episode("ASYS", quiet_from, None, evidence), out)
+
+
+def _peak(state: RhythmState, peak: int, out: list[Episode]) -> RhythmState:
+    if "ASYS" in state.open:
+        state = _end(state, "ASYS", peak, out)
+    return replace(state, last_peak=peak if state.last_peak is None else max(peak, state.last_peak))
+
+
+def _fibrillation(state: RhythmState, new: RhythmInput, out: list[Episode]) -> RhythmState:
+    state = replace(state, vf=fibrillation.step(state.vf, new.clean_mv, new.clean_first))
+    seen = state.vf.evidence
+    if state.vf.onset is not None and "VFL" not in state.open and seen is not None and new.on_skin is not False:
+        evidence = MappingProxyType(
+            {
+                "frequency_hz": seen.frequency_hz,
+                "size_mv": seen.size_mv,
+                "quiet_share": seen.quiet,
+                "phase_space_filled": seen.filled,
+            }
+        )
+        state = _begin(state, Episode("VFL", state.vf.onset, None, evidence), out)
+        if "ASYS" in state.open:
+            state = _end(state, "ASYS", new.settled, out, ended="ventricular fibrillation")
+    elif state.vf.onset is None and "VFL" in state.open:
+        state = _end(state, "VFL", state.vf.last_seen - FS_HZ // 2, out)
+    return state
+
+
+# Runs
+
+
+def _run_bpm(run: _Run) -> float:
+    return 60.0 * FS_HZ * (len(run.at) - 1) / (run.at[-1] - run.at[0]) if len(run.at) > 1 else 0.0
+
+
+def _grow(run: _Run, beat: JudgedBeat, unseen: bool) -> _Run:
+    near = run.at and beat.at - run.at[-1] <= RUN_BREAK_S * FS_HZ and not unseen
+    if not near or (run.others and not run.on):
+        return _Run((beat.at,), beat.at, 1)
+    grown = replace(run, at=(*run.at, beat.at)[-RUN_RATE_BEATS:], beats=run.beats + 1, others=0)
+    return replace(grown, fastest_bpm=max(grown.fastest_bpm, _run_bpm(grown)))
+
+
+def _run(
+    state: RhythmState, run: _Run, symbol: str, label: str, beat: JudgedBeat, out: list[Episode]
+) -> tuple[RhythmState, _Run]:
+    """Advance the run of class `symbol` by one beat."""
+    if beat.symbol != symbol:
+        if not run.at or beat.symbol in "FQ":  # a fusion or an unjudged beat neither breaks nor makes a run
+            return state, run
+        run = replace(run, others=run.others + 1)
+        # once sustained, a single beat of another class is more often a wrong class than an end
+        patience = 2 if run.beats >= RUN_SUSTAINED_BEATS else 1
+        return (_run_ends(state, run, label, out), _Run()) if run.others >= patience else (state, run)
+    before, run = run, _grow(run, beat, bool(run.at) and _unseen(state.vision, run.at[-1], beat.at))
+    if before.on and not run.on:
+        state = _run_ends(state, before, label, out)
+    fast = _run_bpm(run) >= RUN_BPM - 0.25  # half a sample of jitter at the boundary of 100
+    if not run.on and run.beats >= RUN_BEATS and fast:
+        run = replace(run, on=True)
+        if label != "SVTA":
+            state = _begin(state, Episode(label, run.first, None, _run_evidence(run)), out)
+    elif run.on and run.beats == RUN_SUSTAINED_BEATS and label in state.open:
+        state = _begin(state, replace(state.open[label], evidence=_run_evidence(run)), out)
+    elif run.on and _run_bpm(run) < 0.9 * RUN_BPM:
+        state, run = _run_ends(state, run, label, out), replace(run, on=False)
+    return state, run
+
+
+def _run_evidence(run: _Run) -> Evidence:
+    return MappingProxyType(
+        {"beats": run.beats, "rate_bpm": _run_bpm(run), "fastest_bpm": max(run.fastest_bpm, _run_bpm(run))}
+    )
+
+
+def _run_ends(state: RhythmState, run: _Run, label: str, out: list[Episode]) -> RhythmState:
+    if not run.on or label not in state.open:
+        return state
+    return _end(state, label, run.at[-1] + FS_HZ // 4, out, **_run_evidence(run))
+
+
+def _silence(state: RhythmState, settled: int, out: list[Episode]) -> RhythmState:
+    """Runs end when no beat comes any more."""
+    limit = settled - round((RUN_BREAK_S + 1.5) * FS_HZ)  # a class may take 1.2 s more than its beat
+    if state.ventricular.at and state.ventricular.at[-1] < limit:
+        state = replace(_run_ends(state, state.ventricular, "VT", out), ventricular=_Run())
+    if state.supraventricular.at and state.supraventricular.at[-1] < limit:
+        state = replace(state, supraventricular=_Run())
+    return state
+
+
+# Beats
+
+
+def _beat(state: RhythmState, beat: JudgedBeat, out: list[Episode], pauses: list[Pause]) -> RhythmState:
+    before = state.pattern[-1] if state.pattern else None
+    if before is not None and not _unseen(state.vision, before.at, beat.at):
+        rr_s = (beat.at - before.at) / FS_HZ
+        if rr_s >= PAUSE_S:
+            pauses.append(Pause(beat.at, rr_s))
+        if "V" not in (pair := before.symbol + beat.symbol) and "F" not in pair and RR_S[0] < rr_s < RR_S[1]:
+            state = replace(state, af=irregularity.step(state.af, rr_s, beat.at, FS_HZ))
+    state, run = _run(state, state.ventricular, "V", "VT", beat, out)
+    state = replace(state, ventricular=run)
+    state, run = _run(state, state.supraventricular, "S", "SVTA", beat, out)
+    return replace(state, supraventricular=run, pattern=(*state.pattern, beat)[-PATTERN_KEPT:])
+
+
+def _repeats(pattern: tuple[JudgedBeat, ...], every: int) -> bool:
+    """Do the last three groups of `every` beats each hold one V, at the same place?"""
+    symbols = "".join("V" if one.symbol == "V" else "n" for one in pattern[-3 * every :])
+    group = symbols[:every]
+    return len(symbols) == 3 * every and symbols == 3 * group and group.count("V") == 1
+
+
+def _base(state: RhythmState, out: list[Episode]) -> RhythmState:
+    if not state.pattern:
+        return state
+    label, onset, evidence = _base_label(state)
+    current = state.base
+    if current is not None and current.label == label:
+        return state
+    if current is not None:
+        onset = max(onset, current.onset)
+        out.append(replace(current, end=onset))
+    state = replace(state, base=Episode(label, onset, None, evidence))
+    if state.base is not None:
+        out.append(state.base)
+    return state
+
+
+def _base_label(state: RhythmState) -> tuple[str, int, Evidence]:
+    """The base rhythm now, where it may have begun, and why."""
+    newest = state.pattern[-1].at
+    if state.af.onset is not None and (seen := state.af.evidence) is not None:
+        evidence = {"rr_entropy": seen.entropy, "rr_jumps_share": seen.jumps, "rate_bpm": seen.rate_bpm}
+        return "AFIB", state.af.onset, MappingProxyType(evidence)
+    left_af = state.base is not None and state.base.label == "AFIB"
+    half = state.af.ends[len(state.af.ends) // 2] if left_af and state.af.ends else newest
+    if state.supraventricular.on:
+        return "SVTA", state.supraventricular.first, _run_evidence(state.supraventricular)
+    for label, every in (("B", 2), ("T", 3)):
+        if _repeats(state.pattern, every):
+            return label, state.pattern[-3 * every].at, MappingProxyType({})
+    first = state.pattern[0].at if state.base is None else half
+    return "N", first, MappingProxyType({})
