@@ -1,0 +1,247 @@
+"""From notifications to items: decoders, time line and the wearable's own status bits, for one wearable.
+
+Total: whatever bytes come, `take` gives items or counts a malformed packet; it never raises, and a number that the
+wearable itself doubts is marked or withheld. Nothing here touches a radio or asyncio.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from bedside.ble import battery, heart_rate, plx, pmd
+from bedside.ble.ieee11073 import Number
+from bedside.ble.timeline import Timeline
+from bedside.core.codes import Code, StreamKind
+from bedside.core.errors import DecodeError
+from bedside.core.samples import Block, Contact, Gap, Item, Reading, StreamInfo, Validity
+
+logger = logging.getLogger(__name__)
+
+RATE_HZ_MAX = 60.0
+"""Notifications a second that a wearable may send for long; the busiest strap known sends about 20."""
+
+BURST_MAX = 300.0
+"""Notifications at once: what a strap may have queued while the radio was busy."""
+
+MALFORMED_LOGGED_MAX = 5
+"""Malformed packets of one characteristic that are logged one by one; later ones are only counted."""
+
+_M = plx.MeasurementStatus
+_S = plx.SensorStatus
+_WITHHELD: tuple[tuple[int, int, str], ...] = (  # measurement bits, sensor bits, reason; the first that fits
+    (0, _S.SENSOR_UNCONNECTED | _S.SENSOR_DISCONNECTED | _S.SENSOR_DISPLACED, "sensor off"),
+    (0, _S.SENSOR_MALFUNCTIONING | _S.EQUIPMENT_MALFUNCTION | _S.UNKNOWN_SENSOR, "sensor fault"),
+    (_M.DEMONSTRATION | _M.TEST, 0, "demonstration or test data"),
+    (_M.FROM_STORAGE, 0, "from the wearable's memory"),
+    (_M.INVALID | _M.UNAVAILABLE, 0, "measurement invalid"),
+    (_M.CALIBRATION_ONGOING, 0, "calibrating"),
+)
+_DOUBTED = (
+    (_M.QUESTIONABLE | _M.EARLY_ESTIMATE, 0, "measurement questionable"),
+    (
+        0,
+        _S.SIGNAL_PROCESSING_IRREGULAR
+        | _S.INADEQUATE_SIGNAL
+        | _S.POOR_SIGNAL
+        | _S.LOW_PERFUSION
+        | _S.ERRATIC_SIGNAL
+        | _S.NON_PULSATILE_SIGNAL
+        | _S.QUESTIONABLE_PULSE
+        | _S.SENSOR_INTERFERENCE,
+        "poor pulse signal",
+    ),
+)
+_SENSOR_OFF = _S.SENSOR_UNCONNECTED | _S.SENSOR_DISCONNECTED | _S.SENSOR_DISPLACED
+
+
+@dataclass(slots=True)
+class Counts:
+    """What came in, for the ledger and for `doctor`."""
+
+    notifications: dict[str, int] = field(default_factory=dict)
+    malformed: dict[str, int] = field(default_factory=dict)
+    flooded: int = 0  # refused unread: more than a wearable may send
+    samples: int = 0
+    samples_missing: int = 0  # declared as gaps
+    frames_late: int = 0
+
+
+class Intake:
+    """The state of one wearable's signals, kept across its links."""
+
+    def __init__(self, *, wearable: str, patient: str, put: Callable[[Item], None]) -> None:
+        self._wearable = wearable
+        self._patient = patient
+        self._put = put
+        self.counts = Counts()
+        self.last_s: dict[str, float] = {}  # when each characteristic last gave something that could be read
+        self.stream: StreamInfo | None = None
+        self._timeline: Timeline | None = None
+        self._cause: str | None = None  # why the next gap in the ECG will be there
+        self._contact: dict[StreamKind, bool] = {}
+        self._tokens = BURST_MAX
+        self._tokens_s = 0.0
+        self._decoders: dict[str, Callable[[bytes, int], None]] = {
+            pmd.DATA: self._ecg,
+            heart_rate.MEASUREMENT: self._heart_rate,
+            plx.CONTINUOUS: self._oximetry,
+            battery.LEVEL: self._battery,
+        }
+
+    def open_stream(self, info: StreamInfo, first_index: int) -> None:
+        """The ECG stream's facts are known; from now on frames become blocks."""
+        self.stream = info
+        self._timeline = Timeline(info.rate_hz, first_index)
+
+    def begin_link(self, now_s: float) -> None:
+        """A new link: contact is told anew, and samples missing until the next frame were lost with the link."""
+        self._contact.clear()
+        self._cause = "link_lost"
+        self._tokens, self._tokens_s = BURST_MAX, now_s
+        self.last_s.clear()
+
+    def take(self, uuid: str, payload: bytes, *, now_us: int, now_s: float) -> bool:
+        """Take a notification; False when it was refused unread because the wearable sends too many."""
+        counts = self.counts
+        self._tokens = min(BURST_MAX, self._tokens + (now_s - self._tokens_s) * RATE_HZ_MAX) - 1.0
+        self._tokens_s = now_s
+        if self._tokens < 0:
+            self._tokens = 0.0
+            counts.flooded += 1
+            self._cause = self._cause or "flood"
+            return False
+        counts.notifications[uuid] = counts.notifications.get(uuid, 0) + 1
+        try:
+            self._decoders[uuid](payload, now_us)
+        except DecodeError as error:
+            self._malformed(uuid, payload, error)
+        else:
+            self.last_s[uuid] = now_s
+        return True
+
+    def _malformed(self, uuid: str, payload: bytes, error: DecodeError) -> None:
+        count = self.counts.malformed[uuid] = self.counts.malformed.get(uuid, 0) + 1
+        if uuid == pmd.DATA:
+            self._cause = "malformed_packet"
+        if count <= MALFORMED_LOGGED_MAX:
+            logger.warning(
+                "malformed packet",
+                extra={
+                    "wearable": self._wearable,
+                    "characteristic": error.characteristic,
+                    "field": error.field,
+                    "size_bytes": len(payload),
+                    "count": count,
+                },
+            )
+
+    def _ecg(self, payload: bytes, now_us: int) -> None:
+        frame = pmd.decode_ecg_frame(payload)
+        stream, timeline = self.stream, self._timeline
+        if stream is None or timeline is None:
+            return
+        placement = timeline.place(
+            last_ns=frame.timestamp_ns_2000,
+            n_samples=frame.uv.size,
+            arrived_us=now_us,
+            cause=self._cause or "packets_lost",
+        )
+        if placement is None:
+            self.counts.frames_late = timeline.late_frames
+            return
+        self._cause = None
+        if (hole := placement.hole) is not None:
+            self.counts.samples_missing += hole.n_samples
+            self._put(
+                Gap(
+                    stream=stream,
+                    first_index=hole.first_index,
+                    n_samples=hole.n_samples,
+                    start_us=hole.start_us,
+                    end_us=hole.end_us,
+                    cause=hole.cause,
+                )
+            )
+        self.counts.samples += frame.uv.size
+        self._put(
+            Block(
+                stream=stream,
+                first_index=placement.first_index,
+                start_us=placement.start_us,
+                rate_hz=stream.rate_hz,
+                counts=frame.uv,
+                uncertainty_us=placement.uncertainty_us,
+            )
+        )
+
+    def _heart_rate(self, payload: bytes, now_us: int) -> None:
+        value = heart_rate.decode_heart_rate(payload)
+        if value.contact is not None:
+            self._tell_contact(StreamKind.ECG, value.contact, now_us)
+        if value.contact is False:
+            self._read(Code.HEART_RATE_DEVICE, None, Validity.REJECTED, "lead off", now_us)
+        elif value.heart_rate == 0:  # straps send 0 until they have a rate; asystole is judged from the ECG alone
+            self._read(Code.HEART_RATE_DEVICE, None, Validity.REJECTED, "no rate yet", now_us)
+        else:
+            self._read(Code.HEART_RATE_DEVICE, float(value.heart_rate), Validity.GOOD, None, now_us)
+
+    def _oximetry(self, payload: bytes, now_us: int) -> None:
+        value = plx.decode_continuous(payload)
+        measured, sensor = value.measurement_status or 0, value.device_sensor_status or 0
+        self._tell_contact(StreamKind.PLETH, not sensor & _SENSOR_OFF, now_us)
+        withheld = _first_reason(_WITHHELD, measured, sensor)
+        doubted = _first_reason(_DOUBTED, measured, sensor)
+        for code, number, lowest, highest in (
+            (Code.SPO2, value.spo2, 1, 100),
+            (Code.PULSE_RATE, value.pulse_rate, 1, 350),
+        ):
+            reason = withheld or _implausible(number, lowest, highest, doubted)
+            if reason is not None or not isinstance(number, Decimal):
+                self._read(code, None, Validity.REJECTED, reason, now_us)
+            elif doubted is not None:
+                self._read(code, float(number), Validity.QUESTIONABLE, doubted, now_us)
+            else:
+                self._read(code, float(number), Validity.GOOD, None, now_us)
+
+    def _battery(self, payload: bytes, now_us: int) -> None:
+        level = battery.decode_battery_level(payload).battery_pct
+        self._read(Code.BATTERY, float(level), Validity.GOOD, None, now_us)
+
+    def _read(self, code: Code, value: float | None, validity: Validity, reason: str | None, now_us: int) -> None:
+        self._put(
+            Reading(
+                wearable=self._wearable,
+                patient=self._patient,
+                code=code,
+                time_us=now_us,
+                value=value,
+                validity=validity,
+                reason=reason,
+            )
+        )
+
+    def _tell_contact(self, kind: StreamKind, on_skin: bool, now_us: int) -> None:
+        if self._contact.get(kind) is not on_skin:
+            self._contact[kind] = on_skin
+            self._put(
+                Contact(wearable=self._wearable, patient=self._patient, time_us=now_us, on_skin=on_skin, kind=kind)
+            )
+
+
+def _first_reason(table: tuple[tuple[int, int, str], ...], measured: int, sensor: int) -> str | None:
+    for measured_bits, sensor_bits, reason in table:
+        if measured & measured_bits or sensor & sensor_bits:
+            return reason
+    return None
+
+
+def _implausible(number: Number, lowest: int, highest: int, doubted: str | None) -> str | None:
+    """Why `number` cannot be shown at all, or None."""
+    if not isinstance(number, Decimal):
+        return doubted or "no measurement"
+    if not lowest <= number <= highest:
+        return "impossible value"
+    return None

@@ -1,0 +1,61 @@
+"""Over which radio a session finds and reaches its wearable: the box's own, or a virtual one in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from bleak import BleakClient, BleakScanner
+from bleak.backends.device import BLEDevice
+from bleak.backends.scanner import AdvertisementData
+
+from bedside.ble.air import Air
+from bedside.ble.bumble_backend import BumbleClient, BumbleScanner, Central
+
+OnAdvertisement = Callable[[BLEDevice, AdvertisementData], None]
+OnLost = Callable[[BleakClient], None]
+
+
+class Radio(Protocol):
+    """Makes bleak's scanners and clients. Whoever made the radio closes it, after all sessions on it."""
+
+    def scanner(self, heard: OnAdvertisement) -> BleakScanner:
+        """A scanner, not started, that calls `heard` for each advertisement."""
+        ...
+
+    def client(self, device: BLEDevice, lost: OnLost, timeout_s: float) -> BleakClient:
+        """A client, not connected, that calls `lost` when its link ends without being asked to."""
+        ...
+
+    async def close(self) -> None:
+        """Release the radio. Safe to call twice."""
+        ...
+
+
+class SystemRadio:
+    """The box's Bluetooth adapter, by bleak's own backend (BlueZ on Linux)."""
+
+    def scanner(self, heard: OnAdvertisement) -> BleakScanner:
+        return BleakScanner(heard)
+
+    def client(self, device: BLEDevice, lost: OnLost, timeout_s: float) -> BleakClient:
+        return BleakClient(device, lost, timeout=timeout_s)
+
+    async def close(self) -> None:
+        return
+
+
+class BumbleRadio:
+    """A virtual adapter on `air`, shared by all its sessions. Make it inside the running loop."""
+
+    def __init__(self, air: Air) -> None:
+        self._central = Central(air)
+
+    def scanner(self, heard: OnAdvertisement) -> BleakScanner:
+        return BleakScanner(heard, backend=BumbleScanner, central=self._central)
+
+    def client(self, device: BLEDevice, lost: OnLost, timeout_s: float) -> BleakClient:
+        return BleakClient(device, lost, timeout=timeout_s, backend=BumbleClient)
+
+    async def close(self) -> None:
+        await self._central.close()

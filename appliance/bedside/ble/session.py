@@ -1,0 +1,409 @@
+"""One wearable's session: find, connect, subscribe, start its streams, and begin again for as long as it takes.
+
+States and who moves them (told outside as `LinkChange`):
+
+    searching --heard--> connecting --streams run--> up --late data, link lost, fault--> lost --> searching …
+        |                    '---- refused, timed out ----> back-off ----^
+        '-- not heard for NOT_FOUND_S: lost, told once; the search goes on
+
+- Alive means data: the signal that the wearable is there for (its ECG, else the fastest it has) must arrive in its
+  cadence. When it is late the link is ended and made anew, whatever the radio says of it.
+- The other signals that stop are asked for again without touching the link, and their numbers are withdrawn.
+- Every call has a time-out. Failures back off to a cap, with jitter from the randomness that was passed in.
+- Only bugs end `items` with an exception: that patient's supervisor restarts the session loudly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bleak import BleakClient
+from bleak.backends.characteristic import BleakGATTCharacteristic
+from bleak.backends.device import BLEDevice
+from bleak.backends.scanner import AdvertisementData
+from bleak.exc import BleakError
+
+from bedside.ble import battery, heart_rate, plx, pmd
+from bedside.ble.intake import Intake
+from bedside.ble.outbox import Outbox
+from bedside.ble.radio import OnAdvertisement, Radio
+from bedside.core.codes import Code, StreamKind
+from bedside.core.errors import DecodeError, WearableError
+from bedside.core.samples import Item, LinkChange, LinkState, Reading, StreamInfo, Validity
+from bedside.core.time import Clock
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+NOT_FOUND_S = 20.0  # searching for longer is told as a lost link
+SCAN_S = 60.0  # a scan is begun anew after this long: adapters are known to go deaf
+CONNECT_S = 15.0
+CALL_S = 5.0
+CLOSE_S = 5.0
+BACKOFF_FIRST_S = 0.5
+BACKOFF_MAX_S = 30.0
+STABLE_S = 30.0  # up for so long: the next failure backs off from the start
+FLOODED_MAX = 2_000  # refused notifications of one link: such a wearable is disconnected
+USER_DESCRIPTION = "00002901-0000-1000-8000-00805f9b34fb"
+LEAD_PREFIX = "ECG lead "
+
+LATE_S = {pmd.DATA: 3.0, heart_rate.MEASUREMENT: 5.0, plx.CONTINUOUS: 5.0}
+"""After how long without data a signal is late, in order of importance: the first that a wearable has is its own."""
+
+_WITHDRAWN = {
+    heart_rate.MEASUREMENT: (Code.HEART_RATE_DEVICE,),
+    plx.CONTINUOUS: (Code.SPO2, Code.PULSE_RATE),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WearableConfig:
+    """Which wearable, whose, and how its ECG stream is called. Matched by `address`, else by advertised name."""
+
+    id: str
+    patient: str
+    name: str  # for people: screen and messages
+    address: str | None = None
+    advertised_name: str | None = None
+    simulated: bool = False
+    ecg_stream: str | None = None  # the stream's id; None: its ECG is not wanted
+    ecg_lead: str | None = None  # None: as the wearable says, else "ECG"
+    ecg_first_index: int = 0  # where the stream goes on after a restart of the box
+
+    def __post_init__(self) -> None:
+        if self.address is None and self.advertised_name is None:
+            raise ValueError(f"wearable {self.id}: needs an address or an advertised name")
+
+    def matches(self, device: BLEDevice, heard: AdvertisementData) -> bool:
+        """Is this advertisement of our wearable?"""
+        if self.address is not None:
+            return device.address.upper() == self.address.upper()
+        return heard.local_name == self.advertised_name
+
+
+class WearableSession:
+    """A `SampleSource` for one wearable over `radio`. Made inside the running loop; `items` may be taken once."""
+
+    def __init__(self, config: WearableConfig, radio: Radio, clock: Clock, randomness: random.Random) -> None:
+        self.config = config
+        self._radio = radio
+        self._clock = clock
+        self._random = randomness
+        self._outbox = Outbox()
+        self.intake = Intake(wearable=config.id, patient=config.patient, put=self._outbox.put)
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        self._state: LinkState | None = None
+        self._told_lost = False
+        self._failures = 0
+        self._flooded = 0  # refused notifications of the present link
+        self._broken: asyncio.Future[str] | None = None  # of the present link: why it must end
+        self._responses: asyncio.Queue[bytes] = asyncio.Queue(8)
+        self.connections = 0
+
+    @property
+    def state(self) -> LinkState | None:
+        """Where the session stands; None before `items` was asked for."""
+        return self._state
+
+    @property
+    def queue_length(self) -> int:
+        """Items that wait to be taken; bounded."""
+        return len(self._outbox)
+
+    async def items(self) -> AsyncIterator[Item]:
+        """Items until `close`. Raises only for a bug in this package."""
+        if self._closing:
+            return
+        if self._task is not None:
+            raise RuntimeError("items() of a session are taken once")
+        self._task = asyncio.create_task(self._run(), name=f"wearable {self.config.id}")
+        self._task.add_done_callback(lambda _: self._outbox.close())
+        try:
+            while (item := await self._outbox.get()) is not None:
+                yield item
+            if not self._closing:
+                await self._task  # it ended by itself: a bug, raised here
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """End the session and its link; `items` gives what is left and ends. Safe to call twice, and at any time."""
+        self._closing = True
+        task = self._task
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait((task,))
+        self._tell(LinkState.STOPPED, "stopped")
+        self._outbox.close()
+
+    def _tell(self, state: LinkState, reason: str) -> None:
+        if state is self._state:
+            return
+        self._state = state
+        logger.info("link", extra={"wearable": self.config.id, "state": str(state), "reason": reason})
+        self._outbox.put(
+            LinkChange(
+                wearable=self.config.id,
+                patient=self.config.patient,
+                time_us=self._clock.now_us(),
+                state=state,
+                reason=reason,
+            )
+        )
+
+    async def _run(self) -> None:
+        """The session's life. Ends only by being cancelled."""
+        while True:
+            up_s = 0.0
+            try:
+                device = await self._find()
+                up_s = await self._use(device)
+            except (BleakError, WearableError, DecodeError, TimeoutError, OSError, EOFError) as error:
+                self._lose(_reason(error))
+            self._failures = 0 if up_s > STABLE_S else self._failures + 1
+            await asyncio.sleep(self._backoff_s())
+
+    def _lose(self, reason: str) -> None:
+        if self._state is LinkState.UP or not self._told_lost:
+            self._told_lost = True
+            self._tell(LinkState.LOST, reason)
+
+    def _backoff_s(self) -> float:
+        capped_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(self._failures, 10))
+        return capped_s * self._random.uniform(0.5, 1.0)
+
+    async def _find(self) -> BLEDevice:
+        """Scan until the wearable is heard."""
+        self._tell(LinkState.SEARCHING, "searching")
+        begun_s = self._clock.monotonic_s()
+        while True:
+            found: asyncio.Future[BLEDevice] = asyncio.get_running_loop().create_future()
+            scanner = self._radio.scanner(self._listener(found))
+            await _within(CALL_S, scanner.start())
+            try:
+                waited_s = self._clock.monotonic_s() - begun_s
+                quiet_s = SCAN_S if self._told_lost or waited_s >= NOT_FOUND_S else NOT_FOUND_S - waited_s
+                await asyncio.wait((found,), timeout=quiet_s)
+            finally:
+                with contextlib.suppress(BleakError, TimeoutError, OSError, EOFError):
+                    await _within(CALL_S, scanner.stop())
+            if found.done():
+                return found.result()
+            if not self._told_lost:
+                self._lose(f"not found within {NOT_FOUND_S:.0f} s: is it on, charged, worn and near?")
+
+    def _listener(self, found: asyncio.Future[BLEDevice]) -> OnAdvertisement:
+        def heard(device: BLEDevice, advertisement: AdvertisementData) -> None:
+            if not found.done() and self.config.matches(device, advertisement):
+                found.set_result(device)
+
+        return heard
+
+    async def _use(self, device: BLEDevice) -> float:
+        """Connect and stay as long as data come; seconds for which the wearable was up."""
+        self._tell(LinkState.CONNECTING, "connecting")
+        broken = self._broken = asyncio.get_running_loop().create_future()
+        client = self._radio.client(device, lambda _: self._break("link lost: out of range or switched off"), CONNECT_S)
+        try:
+            await _within(CONNECT_S + CALL_S, client.connect())
+            self.connections += 1
+            self._flooded = 0
+            self.intake.begin_link(self._clock.monotonic_s())
+            signals = await self._subscribe(client)
+            up_since_s = self._clock.monotonic_s()
+            self._told_lost = False
+            self._tell(LinkState.UP, "data arrive")
+            reason = await self._watch(client, signals, broken)
+            self._lose(reason)
+            return self._clock.monotonic_s() - up_since_s
+        finally:
+            self._broken = None
+            await self._drop(client)
+
+    def _break(self, reason: str) -> None:
+        if self._broken is not None and not self._broken.done():
+            self._broken.set_result(reason)
+
+    async def _drop(self, client: BleakClient) -> None:
+        try:
+            await _within(CLOSE_S, client.disconnect())
+        except (BleakError, TimeoutError, OSError, EOFError) as error:
+            logger.warning("disconnect failed", extra={"wearable": self.config.id, "error": type(error).__name__})
+
+    async def _subscribe(self, client: BleakClient) -> list[str]:
+        """Ask for every signal that the wearable has; those asked for, most important first."""
+        signals: list[str] = []
+        for uuid in (heart_rate.MEASUREMENT, plx.CONTINUOUS, battery.LEVEL):
+            if client.services.get_characteristic(uuid) is not None:
+                await self._notify(client, uuid)
+                signals.append(uuid)
+        if battery.LEVEL in signals:
+            await self._read_battery(client)
+        if self.config.ecg_stream is not None and client.services.get_characteristic(pmd.DATA) is not None:
+            await self._start_ecg(client, self.config.ecg_stream)
+            signals.append(pmd.DATA)
+        watched = [uuid for uuid in LATE_S if uuid in signals]
+        if not watched:
+            raise WearableError("the wearable has no signal that Bedside can read")
+        return watched
+
+    async def _notify(self, client: BleakClient, uuid: str) -> None:
+        def take(_: BleakGATTCharacteristic, payload: bytearray) -> None:
+            self._take(uuid, bytes(payload))
+
+        await _within(CALL_S, client.start_notify(uuid, take))
+
+    def _take(self, uuid: str, payload: bytes) -> None:
+        clock = self._clock
+        taken = self.intake.take(uuid, payload, now_us=clock.now_us(), now_s=clock.monotonic_s())
+        if not taken:
+            self._flooded += 1
+            if self._flooded > FLOODED_MAX:
+                self._break("the wearable sends too much: thousands of packets a second")
+
+    async def _read_battery(self, client: BleakClient) -> None:
+        try:
+            level = await _within(CALL_S, client.read_gatt_char(battery.LEVEL))
+        except BleakError:
+            return  # some straps notify only; the notification will say it
+        self._take(battery.LEVEL, bytes(level))
+
+    async def _start_ecg(self, client: BleakClient, stream: str) -> None:
+        """Negotiate and start the PMD ECG stream."""
+        features = pmd.decode_features(bytes(await _within(CALL_S, client.read_gatt_char(pmd.CONTROL_POINT))))
+        if pmd.Kind.ECG not in features.kinds:
+            raise WearableError("the wearable has no ECG stream")
+        while not self._responses.empty():
+            self._responses.get_nowait()
+        await _within(CALL_S, client.start_notify(pmd.CONTROL_POINT, self._on_response))
+        offered = await self._command(client, pmd.Command(op=pmd.Op.GET_SETTINGS, kind=pmd.Kind.ECG))
+        rate_hz = self._choose_rate(offered.settings.get(pmd.Setting.SAMPLE_RATE, ()))
+        if self.intake.stream is None:
+            self.intake.open_stream(
+                StreamInfo(
+                    id=stream,
+                    patient=self.config.patient,
+                    wearable=self.config.id,
+                    kind=StreamKind.ECG,
+                    label=self.config.ecg_lead or await self._lead(client),
+                    rate_hz=float(rate_hz),
+                    unit="mV",
+                    unit_per_count=0.001,
+                    simulated=self.config.simulated,
+                ),
+                self.config.ecg_first_index,
+            )
+        await self._notify(client, pmd.DATA)
+        settings: pmd.Settings = {pmd.Setting.SAMPLE_RATE: (rate_hz,)}
+        if resolution := offered.settings.get(pmd.Setting.RESOLUTION):
+            settings[pmd.Setting.RESOLUTION] = resolution[:1]
+        start = pmd.Command(op=pmd.Op.START, kind=pmd.Kind.ECG, settings=settings)
+        answer = await self._command(client, start, accept=(pmd.Status.SUCCESS, pmd.Status.ALREADY_IN_STATE))
+        if answer.status == pmd.Status.ALREADY_IN_STATE:  # it did not notice that our last link ended
+            await self._command(
+                client,
+                pmd.Command(op=pmd.Op.STOP, kind=pmd.Kind.ECG),
+                accept=(pmd.Status.SUCCESS, pmd.Status.ALREADY_IN_STATE),
+            )
+            await self._command(client, start)
+
+    def _choose_rate(self, offered: tuple[int, ...]) -> int:
+        running = self.intake.stream
+        if running is not None and running.rate_hz in offered:
+            return int(running.rate_hz)
+        if not offered or running is not None:
+            wanted = "any rate" if running is None else f"the {running.rate_hz:g} Hz of this stream"
+            raise WearableError(f"the wearable no longer offers {wanted}")
+        return max(offered)
+
+    def _on_response(self, _: BleakGATTCharacteristic, payload: bytearray) -> None:
+        if not self._responses.full():  # more than it was asked: not answers to us
+            self._responses.put_nowait(bytes(payload))
+
+    async def _command(
+        self, client: BleakClient, command: pmd.Command, accept: tuple[pmd.Status, ...] = (pmd.Status.SUCCESS,)
+    ) -> pmd.Response:
+        """Send a control point command; its answer. Raises `WearableError` when it is refused."""
+        await _within(CALL_S, client.write_gatt_char(pmd.CONTROL_POINT, command.encode(), response=True))
+        async with asyncio.timeout(CALL_S):
+            while True:
+                response = pmd.decode_response(await self._responses.get())
+                if response.op == command.op and response.kind == command.kind:
+                    break
+        if response.status not in accept:
+            raise WearableError(f"the wearable refused to {_doing(command.op)}: {response.status_name}")
+        return response
+
+    async def _lead(self, client: BleakClient) -> str:
+        """The lead's name as the wearable describes it, else "ECG"."""
+        characteristic = client.services.get_characteristic(pmd.DATA)
+        descriptor = None if characteristic is None else characteristic.get_descriptor(USER_DESCRIPTION)
+        if descriptor is None:
+            return "ECG"
+        text = bytes(await _within(CALL_S, client.read_gatt_descriptor(descriptor.handle))).decode("utf-8", "replace")
+        lead = text.removeprefix(LEAD_PREFIX).strip()
+        return lead if text.startswith(LEAD_PREFIX) and lead.isprintable() and 0 < len(lead) <= 16 else "ECG"
+
+    async def _watch(self, client: BleakClient, signals: list[str], broken: asyncio.Future[str]) -> str:
+        """Return, with the reason, when the link is lost or the wearable's own signal is late."""
+        begun_s = self._clock.monotonic_s()
+        asked_s = dict.fromkeys(signals, begun_s)  # since when we may expect each signal
+        while True:
+            now_s = self._clock.monotonic_s()
+            due_s: list[float] = []
+            for uuid in signals:
+                seen_s = max(self.intake.last_s.get(uuid, begun_s), asked_s[uuid])
+                if now_s - seen_s >= LATE_S[uuid]:
+                    if uuid == signals[0]:
+                        return f"no {_signal(uuid)} for {LATE_S[uuid]:.0f} s although the link is up"
+                    self._withdraw(uuid)
+                    asked_s[uuid] = seen_s = now_s
+                    await self._notify(client, uuid)
+                due_s.append(seen_s + LATE_S[uuid])
+            await asyncio.wait((broken,), timeout=max(0.05, min(due_s) - self._clock.monotonic_s()))
+            if broken.done():
+                return broken.result()
+
+    def _withdraw(self, uuid: str) -> None:
+        for code in _WITHDRAWN.get(uuid, ()):
+            self._outbox.put(
+                Reading(
+                    wearable=self.config.id,
+                    patient=self.config.patient,
+                    code=code,
+                    time_us=self._clock.now_us(),
+                    value=None,
+                    validity=Validity.REJECTED,
+                    reason=f"no {_signal(uuid)} from the wearable",
+                )
+            )
+
+
+async def _within(limit_s: float, work: Awaitable[T]) -> T:
+    """Await `work` for at most `limit_s`. Raises `TimeoutError`."""
+    async with asyncio.timeout(limit_s):
+        return await work
+
+
+def _signal(uuid: str) -> str:
+    return {pmd.DATA: "ECG", heart_rate.MEASUREMENT: "heart rate", plx.CONTINUOUS: "oximetry"}[uuid]
+
+
+def _doing(op: int) -> str:
+    return {1: "tell its ECG settings", 2: "start its ECG", 3: "stop its ECG"}.get(op, f"do command {op}")
+
+
+def _reason(error: Exception) -> str:
+    """Words for the screen. What a Bluetooth stack says may hold an address, so only our own texts pass."""
+    if isinstance(error, (WearableError, DecodeError)):
+        return str(error)
+    if isinstance(error, TimeoutError):
+        return "the wearable did not answer in time"
+    return f"the radio reported {type(error).__name__}"

@@ -1,0 +1,115 @@
+"""Sample index and time of one stream, from the wearable's own time stamps.
+
+Each frame says when its *last* sample was taken by the wearable's clock. From two frames' stamps follows how many
+samples lie between them, so a lost frame is a gap of known length; nothing is stretched over it. The wearable's
+clock is mapped to ours by the smallest delay seen in the last minutes: packets can be late, never early.
+
+Pure: no clock, file, socket or asyncio; arrival times are passed in.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from bedside.core.time import US_PER_S
+
+OFFSET_WINDOW_US = 300 * US_PER_S
+"""How long the fastest packet counts: long enough to meet a fast one, short enough that 50 ppm drift stay 15 ms."""
+
+JUMP_US = 5 * US_PER_S
+"""When stamps and arrivals disagree by more, the wearable's clock was set or restarted."""
+
+DELAY_US = 50_000
+"""What is not known of the fastest packet's delay: one connection interval of a thrifty strap."""
+
+LATE_FRAMES_MAX = 3
+"""So many frames in a row from before the last one are no stragglers: the clock went back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Samples between the last frame and this one."""
+
+    first_index: int
+    n_samples: int
+    start_us: int
+    end_us: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a frame belongs."""
+
+    first_index: int
+    start_us: int
+    uncertainty_us: int
+    hole: Hole | None  # comes before the frame
+
+
+class Timeline:
+    """The memory of one stream across links; `first_index` is the index of the first sample it will see."""
+
+    def __init__(self, rate_hz: float, first_index: int = 0) -> None:
+        self.rate_hz = rate_hz
+        self.next_index = first_index
+        self.late_frames = 0  # told apart from gaps: their samples were declared lost already
+        self._period_ns = 1e9 / rate_hz
+        self._last_ns: int | None = None
+        self._arrived_us = 0
+        self._end_us = 0  # our time just after the last placed sample
+        self._late_in_a_row = 0
+        self._offsets: deque[tuple[int, int]] = deque()  # (arrival, offset), offsets rising: a sliding minimum
+        self._offset_max_us = 0
+
+    def place(self, *, last_ns: int, n_samples: int, arrived_us: int, cause: str) -> Placement | None:
+        """Index and time of a frame of `n_samples`; None when it repeats or precedes what was already placed.
+
+        `cause` says why samples are missing, if any are. A frame without a sample has no place.
+        """
+        if n_samples <= 0:
+            return None
+        hole_samples = 0
+        if self._last_ns is not None:
+            step_ns = last_ns - self._last_ns
+            missing = round(step_ns / self._period_ns) - n_samples
+            agrees = abs(step_ns // 1000 - (arrived_us - self._arrived_us)) <= JUMP_US
+            if -JUMP_US * 1000 < step_ns <= 0 and self._late_in_a_row < LATE_FRAMES_MAX:
+                self._late_in_a_row += 1
+                self.late_frames += 1
+                return None
+            jitter = max(2, n_samples // 32)  # stamps of a running stream differ by a sample; a frame is never so short
+            if agrees and abs(missing) <= (0 if missing > 0 and n_samples < 16 else jitter):
+                missing = 0
+            if agrees and missing >= 0:
+                hole_samples = missing
+            else:  # the clock went back, or jumped: only our own time can say how long it was
+                cause = "clock_reset"
+                elapsed_us = arrived_us - self._arrived_us
+                hole_samples = max(0, round(elapsed_us * 1000 / self._period_ns) - n_samples)
+                self._offsets.clear()
+        return self._placed(last_ns, n_samples, arrived_us, hole_samples, cause)
+
+    def _placed(self, last_ns: int, n_samples: int, arrived_us: int, hole_samples: int, cause: str) -> Placement:
+        offset_us, spread_us = self._offset(arrived_us, arrived_us - last_ns // 1000)
+        end_us = last_ns // 1000 + offset_us + round(self._period_ns / 1000)
+        start_us = end_us - round(n_samples * self._period_ns / 1000)
+        hole = None
+        if hole_samples:
+            hole = Hole(self.next_index, hole_samples, self._end_us, max(start_us, self._end_us), cause)
+        first_index = self.next_index + hole_samples
+        self.next_index = first_index + n_samples
+        self._last_ns, self._arrived_us, self._end_us = last_ns, arrived_us, end_us
+        self._late_in_a_row = 0
+        return Placement(first_index, start_us, DELAY_US + spread_us, hole)
+
+    def _offset(self, arrived_us: int, offset_us: int) -> tuple[int, int]:
+        """The smallest offset of the window, and how far this one lies above it."""
+        offsets = self._offsets
+        while offsets and offsets[-1][1] >= offset_us:
+            offsets.pop()
+        offsets.append((arrived_us, offset_us))
+        while offsets[0][0] < arrived_us - OFFSET_WINDOW_US:
+            offsets.popleft()
+        return offsets[0][1], min(offset_us - offsets[0][1], JUMP_US)
