@@ -23,6 +23,7 @@ from bedside.network.keyfiles import load_or_make, write_new
 _SEED_BYTES = 32
 _SUEID_RANDOM = b"\x01"  # RFC 9711, 4.2.1: type RAND
 DEFAULT_OPERATOR = "local"
+PUBLIC_FILE = "gateway-public.json"  # beside the keys: what recipients are given
 
 
 @dataclass(frozen=True, slots=True)
