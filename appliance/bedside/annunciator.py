@@ -9,6 +9,7 @@ States: `waiting` (no beat yet), `monitoring`, `stopped_on_purpose` (the gateway
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -20,12 +21,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bedside.core.errors import SetupError
 from bedside.core.time import iso_utc
 from bedside.settings import Home
 
 SILENCE_S = 5.0  # with the heartbeat's second and the repeat, said well within 10 s of the last sign of life
 START_S = 60.0  # a gateway that never gives a first sign in this time did not start
 REPEAT_S = 5.0
+GIVE_UP_S = 120.0  # only the muted demonstration's: nobody is left to hear it
+TAKE_OVER_S = 5.0
 LOG_BYTES_MAX = 1_000_000
 
 log = logging.getLogger(__name__)
@@ -63,18 +67,21 @@ class Watch:
 class Annunciator:
     """Listens for heartbeats and says when there are none.
 
-    `sound`: called for each sounding; `stamp_us`: wall clock for the log; `now_s`: monotonic clock.
+    `sound`: called for each sounding; `give_up_s`: end after saying it for so long (None: never);
+    `stamp_us`: wall clock for the log; `now_s`: monotonic clock.
     """
 
     def __init__(
         self,
         home: Home,
         sound: Callable[[], None],
+        give_up_s: float | None = None,
         now_s: Callable[[], float] = time.monotonic,
         stamp_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._home = home
         self._sound = sound
+        self._give_up_s = give_up_s
         self._now_s = now_s
         self._stamp_us = stamp_us
         self._running = True
@@ -102,6 +109,8 @@ class Annunciator:
                     self._note(watch.state)
                 if say:
                     self._sound()
+                if watch.state == "lost" and self._give_up_s is not None:
+                    self._running &= self._now_s() - watch.since_s < self._give_up_s
         path.unlink(missing_ok=True)
 
     def _note(self, state: str) -> None:
@@ -141,11 +150,46 @@ def silent() -> None:
     sys.stderr.flush()
 
 
+def take_over(lock_path: Path, patience_s: float = TAKE_OVER_S) -> int:
+    """Be the only annunciator of this data folder: one that a killed appliance left behind is asked to go.
+
+    The open descriptor that holds the lock. Raises `SetupError` when the other one does not go.
+    """
+    descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline_s = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            other = os.read(descriptor, 20).strip()
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            if time.monotonic() > deadline_s:
+                os.close(descriptor)
+                raise SetupError(
+                    f"another annunciator (process {other.decode(errors='replace')}) does not end",
+                    hint="end it by hand, then start again",
+                ) from None
+            if other.isdigit():
+                try:
+                    os.kill(int(other), signal.SIGTERM)
+                except ProcessLookupError:
+                    log.info("the other annunciator has just gone")
+            time.sleep(0.1)
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())
+    return descriptor
+
+
 def main(home: Path, *, muted: bool) -> None:
     """Run the annunciator as a process until SIGTERM or SIGINT."""
     place = Home(home)
     place.make()
-    annunciator = Annunciator(place, silent if muted else terminal_bell)
+    annunciator = Annunciator(place, silent if muted else terminal_bell, GIVE_UP_S if muted else None)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: annunciator.stop())
-    annunciator.run()
+    lock = take_over(place.run / "annunciator.lock")
+    try:
+        annunciator.run()
+    finally:
+        os.close(lock)

@@ -24,6 +24,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "records": ("bedside.records.cli:records", "Look after the encrypted records."),
     "operator": ("bedside.operator.cli:operator", "The network operator's side: what it received and verified."),
     "recipient": ("bedside.network.cli:recipient", "The care team elsewhere: open sealed alerts."),
+    "doctor": ("bedside.provisioning.doctor:doctor", "What is wrong with this box, and what to do."),
+    "trace": ("bedside.compliance.trace:trace", "Which test proves which requirement."),
     "train": ("bedside.models.cli:train", "Train the models anew (needs the `train` extra)."),
     "gateway": ("bedside.commands:gateway", "Only the gateway (the supervisor starts it)."),
     "dashboard": ("bedside.dashboard.cli:dashboard", "Only the dashboard (the supervisor starts it)."),

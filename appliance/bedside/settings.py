@@ -78,6 +78,11 @@ class Home:
         return self.path / "operator"
 
     @property
+    def operator_token(self) -> Path:
+        """Where the operator's one-time enrolment token is put for the gateway."""
+        return self.run / "operator-token"
+
+    @property
     def recipient(self) -> Path:
         """The demonstration's care team elsewhere: its key is not the box's. On a site it is another machine."""
         return self.path / "recipient"
@@ -135,7 +140,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="BEDSIDE_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
     host: str = Field("127.0.0.1", description="address that the dashboard listens on")
-    port: int = Field(8420, ge=1, le=65535, description="port that the dashboard listens on")
+    port: int = Field(8460, ge=1, le=65535, description="port that the dashboard listens on")
     muted: bool = Field(False, description="no sound from this box; said on every screen")
     epoch_s: int = Field(3600, ge=60, le=86400, description="length of an attestation epoch")
     slot_s: int = Field(10, ge=1, le=60, description="one envelope leaves to the operator in every slot")

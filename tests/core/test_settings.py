@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bedside.core.errors import SetupError
-from bedside.settings import Home, home_from, settings_from
+from bedside.settings import Home, Settings, home_from, settings_from
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 def test_the_option_wins_over_the_environment_and_that_over_the_file(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert settings_from(home).port == 8420
+    assert settings_from(home).port == 8460
     (home.path / "bedside.toml").write_text("port = 9001\n")
     assert settings_from(home).port == 9001
     monkeypatch.setenv("BEDSIDE_PORT", "9002")
@@ -77,3 +77,10 @@ def test_the_environment_names_the_home(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("BEDSIDE_HOME", str(tmp_path))
     assert home_from().path == tmp_path
     assert home_from("/other").path == Path("/other")
+
+
+def test_every_setting_is_described_in_the_readme() -> None:
+    text = (Path(__file__).parents[2] / "appliance" / "README.md").read_text()
+    for name, field in Settings.model_fields.items():
+        assert f"| `{name}` |" in text, name
+        assert field.description and field.description in text, name

@@ -1,0 +1,279 @@
+"""Commands of the whole appliance: `run`, `status`, and the parts that the supervisor starts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from bedside.core.api import PatientView, Ward
+from bedside.core.errors import SetupError
+from bedside.core.time import iso_utc
+from bedside.settings import Home, Settings, home_from, settings_from
+
+if TYPE_CHECKING:
+    from bedside.supervisor import Child
+
+HOME_OPTION = click.option(
+    "--home", type=click.Path(path_type=Path), help="Data folder (default: BEDSIDE_HOME, or the user's data folder)."
+)
+PORTS_TRIED = 20
+
+
+def _place(home: Path | None, demonstration: bool) -> Home:
+    """The data folder; the demonstration has its own, so that it never mixes with patients."""
+    place = home_from(home)
+    if demonstration and home is None and "BEDSIDE_HOME" not in os.environ:
+        return Home(place.path.with_name("bedside-demonstration"))
+    return place
+
+
+def _free_port(host: str, wanted: int, given: bool) -> int:
+    """`wanted` if it is free; else, unless it was asked for, the next free one. Raises `SetupError`."""
+    for port in range(wanted, wanted + (1 if given else PORTS_TRIED)):
+        try:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
+        except OverflowError:
+            break
+        except OSError as error:
+            if isinstance(error, socket.gaierror) or error.errno not in (98, 13):
+                raise SetupError(f"address {host}: {error.strerror}", hint="choose another with --host") from error
+            continue
+        return port
+    raise SetupError(
+        f"port {wanted} on {host} is in use by another program",
+        hint="choose another with --port, or end the program that holds it",
+    )
+
+
+@click.command()
+@HOME_OPTION
+@click.option("--demo", is_flag=True, help="Four virtual patients, each with a virtual wearable; sound is muted.")
+@click.option(
+    "--replay", "replays", multiple=True, type=click.Path(path_type=Path),
+    help="A WFDB record (FILE.hea) played through a virtual wearable; may be given several times.",
+)  # fmt: skip
+@click.option(
+    "--speed", type=float, default=1.0, show_default=True, help="Run virtual wearables this many times as fast."
+)
+@click.option("--host", help="Address of the dashboard (default 127.0.0.1).")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Port of the dashboard (default 8460, or the next free one)."
+)
+@click.option("--no-browser", is_flag=True, help="Do not open the dashboard in a browser.")
+def run(
+    home: Path | None,
+    demo: bool,
+    replays: tuple[Path, ...],
+    speed: float,
+    host: str | None,
+    port: int | None,
+    no_browser: bool,
+) -> None:
+    """Start the whole appliance: gateway, dashboard, annunciator and an embedded operator. Ctrl-C ends it.
+
+    Without --demo or --replay it monitors the patients of `bedside.toml` in the data folder with real wearables.
+    """
+    virtual = demo or bool(replays)
+    if not 0 < speed <= 100:
+        raise SetupError(f"speed {speed:g}", hint="choose a number above 0 and at most 100")
+    if speed != 1.0 and not virtual:
+        raise SetupError("--speed needs virtual wearables", hint="add --demo or --replay FILE.hea")
+    place = _place(home, virtual)
+    place.make()
+    settings = settings_from(place, host=host, port=port)
+    if not virtual and not settings.patients:
+        raise SetupError(
+            f"{place.path / 'bedside.toml'} names no patient",
+            hint="see the demonstration with `bedside run --demo`, or add a patient: appliance/README.md shows how",
+        )
+    for replay in replays:
+        if not replay.with_suffix(".hea").exists():
+            raise SetupError(f"{replay.with_suffix('.hea')}: there is no such record", hint="name a WFDB header file")
+    chosen = _free_port(settings.host, settings.port, given=port is not None or "BEDSIDE_PORT" in os.environ)
+    asyncio.run(_run(place, settings, virtual, demo, replays, speed, chosen, no_browser))
+
+
+async def _run(
+    home: Home,
+    settings: Settings,
+    virtual: bool,
+    demo: bool,
+    replays: tuple[Path, ...],
+    speed: float,
+    port: int,
+    no_browser: bool,
+) -> None:
+    from bedside.dashboard.access import new_link
+    from bedside.supervisor import Supervisor
+
+    kind = "a demonstration ward: virtual patients, sound muted" if virtual else f"{len(settings.patients)} patients"
+    click.echo(f"Bedside monitors {kind}.")
+    click.echo("Adjunct monitoring for adults: never the sole alarm, not for paced patients.\n")
+    supervisor = Supervisor(home, _children(home, settings, virtual, demo, replays, speed, port), click.echo)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, supervisor.stop.set)
+    try:
+        await supervisor.start()
+        if not supervisor.stop.is_set():
+            link = new_link(home, settings.host, port)
+            click.echo(f"\n  Open   {click.style(link, bold=True)}")
+            click.echo("         (the link works once; `bedside sign-in` prints another)")
+            click.echo(f"  Data   {home.path}")
+            click.echo("  Stop   Ctrl-C\n")
+            if (
+                not no_browser
+                and sys.stdout.isatty()
+                and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+            ):
+                webbrowser.open(link)
+            await supervisor.watch()
+        click.echo("\nEnding ...")
+    finally:
+        await supervisor.end()
+    click.echo(f"Ended. The records are in {home.path}.")
+
+
+def _children(
+    home: Home, settings: Settings, virtual: bool, demo: bool, replays: tuple[Path, ...], speed: float, port: int
+) -> list[Child]:
+    from bedside.supervisor import Child, gateway_answers
+
+    at = ["--home", str(home.path)]
+    time_options = ["--speed", str(speed), "--origin-us", str(time.time_ns() // 1000)] if speed != 1.0 else []
+    muted = ["--muted"] if virtual or settings.muted else []
+    gateway = ["gateway", *at, *(["--demo"] if demo else []), *time_options]
+    for replay in replays:
+        gateway += ["--replay", str(replay)]
+    operator_socket = home.operator / "operator.sock"
+    operator = ["operator", "run", *at, "--epoch-s", str(settings.epoch_s), "--offer-token", str(home.operator_token)]
+    return [
+        Child("operator", [*operator, *time_options], operator_socket.exists),
+        Child("annunciator", ["annunciator", *at, *muted], home.annunciator_socket.exists, leashed=False),
+        Child("gateway", gateway, lambda: gateway_answers(home)),
+        Child(
+            "dashboard",
+            ["dashboard", *at, "--host", settings.host, "--port", str(port)],
+            lambda: _listens(settings.host, port),
+        ),
+    ]
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=1.0):
+            return True
+    except OSError:
+        return False
+
+
+@click.command()
+@HOME_OPTION
+@click.option("--demo", is_flag=True, help="Look at the demonstration's data folder.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: the shapes of `bedside.core.api.Ward`.")
+def status(home: Path | None, demo: bool, as_json: bool) -> None:
+    """The health of each part, and the newest numbers and alarms of each patient, from a running gateway.
+
+    Exit 0 when every part is ok; 1 when one is not; 2 when no gateway answers.
+    """
+    from bedside.supervisor import ask, gateway_answers, show_json
+
+    place = _place(home, demo)
+    if home is None and not demo and not gateway_answers(place):
+        place = _place(None, True)  # a newcomer has only the demonstration running
+    ward = cast("Ward", ask(place, {"op": "ward"}))
+    if as_json:
+        click.echo(show_json(ward))
+    else:
+        _show_ward(ward)
+    if any(part["state"] in ("failed", "degraded") for part in ward["parts"]):
+        raise click.exceptions.Exit(1)
+
+
+_COLOURS = {"high": "red", "medium": "yellow", "low": "cyan"}
+
+
+def _show_ward(ward: Ward) -> None:
+    kind = "demonstration ward" if ward["demonstration"] else "ward"
+    click.echo(f"Bedside {ward['version']}, {kind}, {iso_utc(ward['time_us'])}; sound: {ward['audio']}")
+    for part in ward["parts"]:
+        mark = click.style(part["state"], fg="green" if part["state"] == "ok" else "red")
+        click.echo(f"  {part['name']:<12} {mark}  {part['detail']}")
+    for alarm in ward["alarms"]:
+        click.echo("  " + _alarm_line(cast("dict[str, Any]", alarm)))
+    for patient in ward["patients"]:
+        _show_patient(patient)
+
+
+def _show_patient(patient: PatientView) -> None:
+    simulated = " SIMULATED" if patient["simulated"] else ""
+    click.echo(f"\n{click.style(patient['name'], bold=True)}  {patient['bed']}{simulated}")
+    numbers = [
+        f"{n['label']} {'---' if n['value'] is None else round(n['value'], n['decimals'])}"
+        for n in patient["numerics"]
+        if n["label"]
+    ]
+    click.echo("  " + "   ".join(numbers))
+    for signal_view in patient["signals"]:
+        if not signal_view["usable"]:
+            click.echo(f"  {signal_view['label']}: {signal_view['reason_text'] or 'not usable'}")
+    for alarm in patient["alarms"]:
+        click.echo("  " + _alarm_line(cast("dict[str, Any]", alarm)))
+
+
+def _alarm_line(alarm: dict[str, Any]) -> str:
+    stars = {"high": "***", "medium": "** ", "low": "*  "}[alarm["priority"]]
+    return click.style(f"{stars} {alarm['text']} ({alarm['state']})", fg=_COLOURS[alarm["priority"]])
+
+
+@click.command()
+@HOME_OPTION
+@click.option("--demo", is_flag=True)
+@click.option("--replay", "replays", multiple=True, type=click.Path(path_type=Path))
+@click.option("--speed", type=float, default=1.0)
+@click.option("--origin-us", type=int, default=None, hidden=True)
+def gateway(home: Path | None, demo: bool, replays: tuple[Path, ...], speed: float, origin_us: int | None) -> None:
+    """Run only the gateway: wearables, monitoring, alarms, records. SIGTERM or Ctrl-C ends it cleanly."""
+    from bedside.core.logs import set_up_logs
+    from bedside.core.time import ScaledClock, ScaledTimeLoop, SystemClock
+    from bedside.gateway import serve
+    from bedside.stage import bodies_for
+
+    place = _place(home, demo or bool(replays))
+    place.make()
+    set_up_logs(place.logs, "gateway")
+    settings = settings_from(place)
+    if speed == 1.0:
+        clock: SystemClock | ScaledClock = SystemClock()
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    else:
+        clock = ScaledClock(origin_us if origin_us is not None else time.time_ns() // 1000, speed)
+        loop_factory = lambda: ScaledTimeLoop(speed)  # noqa: E731
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(serve(place, settings, clock, bodies_for(demo=demo, replays=replays)))
+
+
+@click.command()
+@HOME_OPTION
+@click.option("--muted", is_flag=True, help="No sound, only words (the demonstration).")
+def annunciator(home: Path | None, muted: bool) -> None:
+    """Run only the annunciator: says "monitoring stopped" within 10 s when the gateway ends or freezes."""
+    from bedside.annunciator import main
+    from bedside.core.logs import set_up_logs
+
+    place = home_from(home)
+    place.make()
+    set_up_logs(place.logs, "annunciator")
+    main(place.path, muted=muted)

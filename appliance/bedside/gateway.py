@@ -1,0 +1,437 @@
+"""The gateway: the composition root. Every part that runs is made and wired here, and ended here.
+
+    bodies -> virtual wearables ┐
+                                ├─ radio -> sessions -> watches -> recorder -> store
+    straps  ────────────────────┘                          ├──> alerts -> outbox -> operator
+                                                           └──> socket -> dashboard, status
+    heartbeat -> annunciator
+
+One event loop, one `TaskGroup`; the store and the outbox each have a worker of their own. Ends in one
+way: the tasks are cancelled, what is in memory is written, sockets and files are released.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from bedside.alarms.table import limits
+from bedside.alarms.watch import PatientWatch
+from bedside.ble.air import Air
+from bedside.ble.radio import BumbleRadio, Radio, SystemRadio
+from bedside.ble.session import WearableConfig, WearableSession
+from bedside.ble.virtual.wearable import VirtualWearable
+from bedside.core.codes import StreamKind
+from bedside.core.errors import SetupError
+from bedside.core.ids import IdSource
+from bedside.core.physiology import Physiology
+from bedside.core.ports import Link, Patient, SampleSource, Store
+from bedside.core.samples import Item
+from bedside.core.time import Clock, ThreadWorker, Worker
+from bedside.models import shipped
+from bedside.models.beats import BeatClassifier
+from bedside.models.inference import Model
+from bedside.network import recipient
+from bedside.network.identity import Identity, write_public
+from bedside.network.keyfiles import load_or_make
+from bedside.network.links import UnixLink
+from bedside.network.measure import measure
+from bedside.network.outbox import KEY_BYTES as OUTBOX_KEY_BYTES
+from bedside.network.outbox import Outbox
+from bedside.network.sender import NetworkSender
+from bedside.records.store import RecordStore, open_store
+from bedside.settings import Home, PatientSetting, Settings
+from bedside.ward.heartbeat import Heartbeat
+from bedside.ward.parts import keep_running
+from bedside.ward.socket import GatewaySocket
+from bedside.ward.ward import Admission, WardFacts, WardMonitor
+
+log = logging.getLogger(__name__)
+
+HEALTH_S = 2.0
+RESUME_LOOK_BACK_US = 60 * 1_000_000
+DEMONSTRATION_EPOCH_S = 60  # a newcomer sees a verified statement within two minutes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edges:
+    """What the gateway takes from outside: time, randomness (never of keys), and where blocking work runs."""
+
+    clock: Clock
+    ids: IdSource
+    randomness: random.Random
+    records_worker: Worker
+    network_worker: Worker
+
+    @classmethod
+    def of_the_box(cls, clock: Clock) -> Edges:
+        """The edges of a gateway in service."""
+        return cls(
+            clock=clock,
+            ids=IdSource(clock.now_us),
+            randomness=random.Random(),  # noqa: S311  jitter, no secret
+            records_worker=ThreadWorker("records"),
+            network_worker=ThreadWorker("network"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """Somebody to be measured by a virtual wearable, and the bed she lies in."""
+
+    physiology: Physiology
+    bed: str
+
+
+class Gateway:
+    """One gateway on one data folder. Make it with `open_gateway`."""
+
+    def __init__(
+        self,
+        home: Home,
+        ward: WardMonitor,
+        store: RecordStore,
+        edges: Edges,
+        sender: NetworkSender | None,
+        virtual: VirtualWard | None,
+        radio: Radio,
+    ) -> None:
+        self.ward = ward
+        self.sender = sender
+        self.virtual = virtual
+        self._home = home
+        self._store = store
+        self._edges = edges
+        self._radio = radio
+        self._socket = GatewaySocket(home.gateway_socket, ward.operations(), ward.ring)
+        self._heartbeat = Heartbeat(home.annunciator_socket, edges.clock, ward.oldest_tick_s, ward.priority)
+
+    async def run(self) -> None:
+        """Monitor until cancelled, then end cleanly."""
+        clock, parts = self._edges.clock, self.ward.parts
+        try:
+            if self.virtual is not None:
+                await self.virtual.start()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.ward.run(), name="ward")
+                for name, run in (("socket", self._socket.run), ("heartbeat", self._heartbeat.run)):
+                    tasks.create_task(keep_running(name, run, parts, clock), name=name)
+                if self.sender is not None:
+                    tasks.create_task(keep_running("network sender", self.sender.run, parts, clock), name="network")
+                tasks.create_task(self._health(), name="health")
+        finally:
+            await self._end()
+
+    async def _health(self) -> None:
+        """Ask the parts that do not say it themselves how they do."""
+        while True:
+            if self.sender is not None:
+                view = self.sender.status()
+                self.ward.parts.set("network", view["state"], view["detail"])
+                failing = view["state"] in ("degraded", "failed")
+                self.ward.condition("network", failing, detail=view["detail"] if failing else "")
+            await asyncio.sleep(HEALTH_S)
+
+    async def _end(self) -> None:
+        self.ward.audit("gateway", "stop")
+        await self.ward.recorder.flush()
+        if self.sender is not None:
+            await self.sender.close()
+        await self._radio.close()  # every session has closed its link by now
+        if self.virtual is not None:
+            await self.virtual.close()
+        await self._edges.records_worker.run(self._store.close)
+        self._heartbeat.farewell()
+        self._edges.records_worker.close()
+        self._edges.network_worker.close()
+
+
+class VirtualWard:
+    """Virtual wearables on one virtual radio, in this process: real GATT servers that measure bodies."""
+
+    def __init__(self, bodies: Sequence[Body], seed: int) -> None:
+        self.air = Air()
+        self.wearables = [
+            VirtualWearable(
+                body.physiology,
+                self.air,
+                name=f"Bedside Virtual {number}",
+                address=f"C0:BE:D5:1D:E0:{number:02X}",
+                seed=seed + number,
+            )
+            for number, body in enumerate(bodies, 1)
+        ]
+
+    async def start(self) -> None:
+        """Switch all of them on."""
+        for wearable in self.wearables:
+            await wearable.start()
+
+    async def close(self) -> None:
+        """Switch all of them off. Safe to call twice."""
+        for wearable in self.wearables:
+            await wearable.close()
+        self.air.close()
+
+
+def load_model() -> tuple[Model | None, str | None]:
+    """The beat classifier, or why there is none: the gateway then monitors on without it, and says so."""
+    try:
+        return Model.load(shipped.path("beats")), None
+    except SetupError as error:
+        log.error("model refused", extra={"reason": str(error)})
+        return None, str(error)
+
+
+async def open_gateway(
+    home: Home,
+    settings: Settings,
+    edges: Edges,
+    *,
+    bodies: Sequence[Body] = (),
+    link: Link | None = None,
+    demonstration: bool = False,
+    model: Callable[[], tuple[Model | None, str | None]] = load_model,
+) -> Gateway:
+    """Open the records, admit the patients, take over the alarms that were open. `bodies` empty: real wearables.
+
+    Raises `SetupError` (folder, key, second gateway) and `StoreError`.
+    """
+    store = await edges.records_worker.run(lambda: open_store(home, now_us=edges.clock.now_us, set_aside_damaged=True))
+    try:
+        return await _compose(home, settings, edges, store, bodies, link, demonstration, model)
+    except BaseException:
+        await edges.records_worker.run(store.close)
+        raise
+
+
+async def _compose(
+    home: Home,
+    settings: Settings,
+    edges: Edges,
+    store: RecordStore,
+    bodies: Sequence[Body],
+    link: Link | None,
+    demonstration: bool,
+    load: Callable[[], tuple[Model | None, str | None]],
+) -> Gateway:
+    model, model_fault = load()
+    sender = await _sender(home, settings, edges, model, link, demonstration)
+    muted = "muted: demonstration" if demonstration else "muted by settings" if settings.muted else "on"
+    facts = WardFacts(
+        version=version("bedside"),
+        demonstration=demonstration,
+        audio=muted,
+        stored_in=str(home.path),
+        started_us=edges.clock.now_us(),
+    )
+    ward = WardMonitor(
+        facts, store, edges.records_worker, edges.clock, edges.ids,
+        lambda patient: PatientWatch(patient.id, edges.ids, BeatClassifier(model), patient.simulated),
+        limits(), sender,
+    )  # fmt: skip
+    virtual = VirtualWard(bodies, seed=edges.randomness.getrandbits(32)) if bodies else None
+    radio: Radio = BumbleRadio(virtual.air) if virtual is not None else SystemRadio()
+    wanted = [_virtual_patient(body, number) for number, body in enumerate(bodies, 1)]
+    wanted += [_real_patient(patient) for patient in settings.patients] if not bodies else []
+    admit = _Admitter(store, radio, edges)
+    for one in wanted:
+        admission = await edges.records_worker.run(lambda one=one: admit(one))  # type: ignore[misc]
+        open_alarms = await edges.records_worker.run(lambda a=admission: store.open_alarms(a.patient.id))  # type: ignore[misc]
+        ward.admit(admission, open_alarms)
+    ward.restore_box(await edges.records_worker.run(lambda: store.open_alarms(None)))
+    _say_how_it_began(ward, store, model_fault)
+    return Gateway(home, ward, store, edges, sender, virtual, radio)
+
+
+def _say_how_it_began(ward: WardMonitor, store: RecordStore, model_fault: str | None) -> None:
+    report = store.opening_report
+    ward.audit("gateway", "start", protection=report.protection, clean=report.previous_shutdown_clean)
+    ward.parts.set("records", "ok", report.protection)
+    if model_fault is None:
+        ward.parts.set("models", "ok", "beat classifier loaded")
+    else:
+        ward.parts.set("models", "degraded", model_fault)
+    ward.condition("model_missing", model_fault is not None, detail=model_fault or "")
+    if not report.previous_shutdown_clean:
+        known = [store.newest_us(patient.id) for patient in store.patients()]
+        ward.interrupted(max((one for one in known if one is not None), default=None))
+    if report.set_aside is not None or report.damage:
+        ward.condition("records", True, detail="damaged records were found at the start: see `bedside records verify`")
+
+
+# ---------------------------------------------------------------- patients
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """A patient as she is described; her ids are found in the records, or made."""
+
+    name: str
+    bed: str
+    simulated: bool
+    wearables: tuple[tuple[str, str | None], ...]  # name, address
+    physiology: Physiology | None = None
+
+
+def _virtual_patient(body: Body, number: int) -> _Wanted:
+    return _Wanted(
+        name=body.physiology.name,
+        bed=body.bed,
+        simulated=body.physiology.simulated,
+        wearables=((f"Bedside Virtual {number}", f"C0:BE:D5:1D:E0:{number:02X}"),),
+        physiology=body.physiology,
+    )
+
+
+def _real_patient(setting: PatientSetting) -> _Wanted:
+    return _Wanted(
+        name=setting.name,
+        bed=setting.bed,
+        simulated=False,
+        wearables=tuple((one.name, one.address) for one in setting.wearables),
+    )
+
+
+class _Admitter:
+    """Makes admissions. A patient with the same name and bed keeps her ids, so yesterday's records are hers."""
+
+    def __init__(self, store: Store, radio: Radio, edges: Edges) -> None:
+        self._store = store
+        self._radio = radio
+        self._edges = edges
+
+    def __call__(self, wanted: _Wanted) -> Admission:
+        patient = self._patient(wanted)
+        streams = [self._ecg_stream(patient, wearable) for wearable in patient.wearables]
+        configs = [
+            WearableConfig(
+                id=wearable, patient=patient.id, name=name, address=address,
+                advertised_name=None if address else name, simulated=wanted.simulated, ecg_stream=stream,
+            )
+            for wearable, stream, (name, address) in zip(patient.wearables, streams, wanted.wearables, strict=True)
+        ]  # fmt: skip
+
+        def sources() -> Sequence[SampleSource]:
+            return [_Resuming(config, self._radio, self._edges, self._store) for config in configs]
+
+        return Admission(
+            patient=patient,
+            sources=sources,
+            wearable_names={config.id: config.name for config in configs},
+            script=wanted.physiology.script() if wanted.physiology is not None else (),
+        )
+
+    def _patient(self, wanted: _Wanted) -> Patient:
+        known = next((p for p in self._store.patients() if (p.name, p.bed) == (wanted.name, wanted.bed)), None)
+        ids = self._edges.ids
+        wearables = list(known.wearables if known is not None else ())[: len(wanted.wearables)]
+        wearables += [ids.thing() for _ in range(len(wanted.wearables) - len(wearables))]
+        patient = Patient(
+            id=known.id if known is not None else ids.thing(),
+            name=wanted.name,
+            bed=wanted.bed,
+            simulated=wanted.simulated,
+            wearables=tuple(wearables),
+        )
+        self._store.put_patient(patient)
+        return patient
+
+    def _ecg_stream(self, patient: Patient, wearable: str) -> str:
+        for info in self._store.streams(patient.id):
+            if info.wearable == wearable and info.kind is StreamKind.ECG:
+                return info.id
+        return self._edges.ids.thing()
+
+
+class _Resuming:
+    """A wearable's session that goes on counting samples where its stored stream ended."""
+
+    def __init__(self, config: WearableConfig, radio: Radio, edges: Edges, store: Store) -> None:
+        self._config = config
+        self._radio = radio
+        self._edges = edges
+        self._store = store
+        self._session: WearableSession | None = None
+        self._closed = False
+
+    async def items(self) -> AsyncIterator[Item]:
+        first = await self._edges.records_worker.run(self._next_index)
+        if self._closed:
+            return
+        config = dataclasses.replace(self._config, ecg_first_index=first)
+        self._session = WearableSession(config, self._radio, self._edges.clock, self._edges.randomness)
+        async for item in self._session.items():
+            yield item
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
+
+    def _next_index(self) -> int:
+        newest_us = self._store.newest_us(self._config.patient)
+        if newest_us is None or self._config.ecg_stream is None:
+            return 0
+        blocks = list(self._store.blocks(self._config.ecg_stream, newest_us - RESUME_LOOK_BACK_US, newest_us + 1))
+        return max((block.first_index + block.counts.size for block in blocks), default=0)
+
+
+# ---------------------------------------------------------------- network
+
+
+async def _sender(
+    home: Home, settings: Settings, edges: Edges, model: Model | None, link: Link | None, demonstration: bool
+) -> NetworkSender | None:
+    """The way to the operator; None when this gateway has no link to one."""
+    if link is None:
+        return None
+    identity = Identity.load_or_make(home.keys)
+    write_public(identity, home.keys / "gateway-public.json")
+    if demonstration:  # its care team lives in a folder of the same box; on a site it is another machine
+        home.recipient.mkdir(mode=0o700, parents=True, exist_ok=True)
+        recipient.add(home.keys / "recipients", recipient.init(home.recipient))
+        recipient.trust(home.recipient, home.keys / "gateway-public.json")
+    key = load_or_make(home.keys / "outbox.key", lambda: os.urandom(OUTBOX_KEY_BYTES))
+    return NetworkSender(
+        outbox=await edges.network_worker.run(lambda: Outbox.open(home.outbox_db, key)),
+        link=link,
+        identity=identity,
+        recipients=recipient.read_recipients(home.keys / "recipients"),
+        measured=measure({"beats": model.digest} if model is not None else {}),
+        clock=edges.clock,
+        worker=edges.network_worker,
+        token=lambda: _enrolment_token(home),
+        epoch_s=settings.epoch_s,
+        slot_s=settings.slot_s,
+    )
+
+
+def _enrolment_token(home: Home) -> str | None:
+    """The operator's one-time token, put there by whoever installs the box (the embedded operator offers its own)."""
+    try:
+        return home.operator_token.read_text().strip() or None
+    except FileNotFoundError:
+        return None
+
+
+async def serve(home: Home, settings: Settings, clock: Clock, bodies: Sequence[Body]) -> None:
+    """Run a gateway as a process: until SIGTERM or SIGINT, then end cleanly. `bodies` empty: real wearables."""
+    gateway = await open_gateway(
+        home, settings, Edges.of_the_box(clock), bodies=bodies, demonstration=bool(bodies),
+        link=UnixLink(home.operator / "operator.sock"),
+    )  # fmt: skip
+    task = asyncio.create_task(gateway.run(), name="gateway")
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

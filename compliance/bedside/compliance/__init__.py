@@ -1,0 +1,1 @@
+"""Evidence made from the running system and its tests, never typed twice."""
