@@ -268,7 +268,7 @@ class AlarmEngine:
     def _perhaps_raise(self, track: Track, blocked: str | None) -> list[Event]:
         if not track.on:
             return self._scribe.suppression_over(track, self._clock)
-        if not track.due(self._clock):
+        if blocked is None and not track.due(self._clock):
             return []
         held = blocked or self._held(track)
         if held is not None:
