@@ -116,7 +116,7 @@ class Draft:
             owner = BOX_SERIES if patient is None else self._patient(patient)
             kept = self._owner(owner)
             for group in _grouped(of_owner):
-                start_us = group[0][0].start_us
+                start_us = min(event.start_us for event, _ in group)
                 self._add(
                     FORM_EVENTS,
                     owner,
@@ -126,9 +126,9 @@ class Draft:
                     packing.EVENTS_SCHEMA,
                     n=len(group),
                     start_us=start_us,
-                    span_us=group[-1][0].start_us - start_us,
+                    span_us=max(event.start_us for event, _ in group) - start_us,
                 )
-            for event in sorted(of_owner, key=lambda one: one.start_us):  # as a reader would roll forward
+            for event in of_owner:
                 kept.take(event)
 
     def touched(self) -> set[int]:
@@ -243,14 +243,15 @@ def _gathered(blocks: list[Block]) -> Iterator[list[Block]]:
 
 
 def _grouped(events: list[Event]) -> Iterator[list[tuple[Event, bytes]]]:
-    """By time (events of one time in the order of writing), cut where an entry would span or hold too much."""
+    """In the order of writing, cut where an entry would span or hold too much."""
     group: list[tuple[Event, bytes]] = []
-    size = 0
-    for event in sorted(events, key=lambda one: one.start_us):
+    size, low, high = 0, events[0].start_us, events[0].start_us
+    for event in events:
         encoded = _encoded(event)
-        if group and (event.start_us - group[0][0].start_us > SPAN_US_MAX or size + len(encoded) > EVENTS_BYTES_MAX):
+        low, high = min(low, event.start_us), max(high, event.start_us)
+        if group and (high - low > SPAN_US_MAX or size + len(encoded) > EVENTS_BYTES_MAX):
             yield group
-            group, size = [], 0
+            group, size, low, high = [], 0, event.start_us, event.start_us
         group.append((event, encoded))
         size += len(encoded)
     yield group
