@@ -55,6 +55,8 @@ class RateMeter:
         rr_s = at_s - state.last_s
         if rr_s < RR_SHORTEST_S:
             return state
+        if rr_s >= NO_BEAT_S:  # the heart stood still: its rate begins anew
+            return RateState(last_s=at_s)
         return RateState((*state.rr_s, rr_s)[-RR_KEPT:], (*state.ends_s, at_s)[-RR_KEPT:], at_s, blind=False)
 
     def unseen(self, state: RateState) -> RateState:

@@ -1,0 +1,280 @@
+"""One ECG lead from samples to findings: lead analyser, beat classifier, heart rate and rhythm, wired.
+
+Cut-independent by construction: samples go to the lead analyser in pieces that complete at most one of its internal
+frames, and everything behind it runs once for every two frames (0.4 s), so what follows a sample depends on samples
+alone, never on how they came. Indices here count source samples since the analysis began, or samples of the clean
+lead (250 Hz). Pure.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from bedside.core.samples import Floats
+from bedside.signal.lead import INTERNAL_HZ, LeadAnalyser, LeadOutput, QualitySecond, RPeak
+from bedside.signal.rate import Rate, RateMeter
+from bedside.signal.rhythm import Episode, JudgedBeat, Pause, RhythmAnalyser, RhythmInput, SeenSecond
+
+log = logging.getLogger(__name__)
+
+PIECE_S = 0.2
+FRAMES_TOGETHER = 2
+KNOWN_DELAY_S = 0.1
+"""Filters look 72 ms ahead, the resampler a few samples: so much later than its time is a clean sample known."""
+
+Stage = Callable[[str], AbstractContextManager[object]]
+"""Measures the cost of a stage; the caller brings the clock."""
+
+
+class ClassifiedBeat(Protocol):
+    """A beat and its class, as `bedside.models.beats` gives it."""
+
+    @property
+    def peak(self) -> RPeak: ...
+    @property
+    def rr_s(self) -> float | None: ...
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def judged(self) -> bool: ...
+    @property
+    def probability(self) -> float | None: ...
+
+
+class BeatJudge(Protocol):
+    """`bedside.models.beats.BeatClassifier`, as far as it is used here."""
+
+    def initial(self) -> Any: ...
+
+    def step(
+        self, state: Any, clean_mv: Floats, clean_first: int, peaks: Sequence[RPeak], settled_clean_index: int
+    ) -> tuple[Any, Sequence[ClassifiedBeat]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LeadBeat:
+    """A beat at source sample `index`; class Q and not `judged` where no model spoke."""
+
+    index: int
+    symbol: str
+    judged: bool
+    probability: float | None
+    rr_s: float | None
+    amplitude_mv: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeadFindings:
+    """What up to two frames brought. `known` is the source index (not whole) at which this could be known."""
+
+    known: float
+    clean_mv: Floats  # of the newest frame, 250 Hz
+    clean_first: int
+    beats: tuple[LeadBeat, ...] = ()
+    retracted: tuple[int, ...] = ()
+    quality: tuple[QualitySecond, ...] = ()
+    episodes: tuple[Episode, ...] = ()
+    pauses: tuple[Pause, ...] = ()
+    rates: tuple[tuple[int, Rate], ...] = ()  # source index of a whole second, and the heart rate there
+    model_failed: str | None = None  # name of the exception
+
+
+class Lead:
+    """One lead of `fs_hz` since `feed` was first called. Raises `ValueError` for a rate that cannot be analysed."""
+
+    def __init__(self, fs_hz: float, judge: BeatJudge, stage: Stage) -> None:
+        self.fs_hz = fs_hz
+        self.on_skin: bool | None = None
+        self._stage = stage
+        self._analyser = LeadAnalyser.design(fs_hz)
+        self._state = self._analyser.initial()
+        self._judge: BeatJudge | None = judge
+        self._judge_state: Any = judge.initial()
+        self._waiting: list[RPeak] = []  # given to the judge, not yet given back
+        self._retracted: set[int] = set()
+        self._meter, self._rhythm = RateMeter(), RhythmAnalyser()
+        self._rate = self._meter.initial()
+        self._rhythm_state = self._rhythm.initial()
+        self._piece = max(int(PIECE_S * fs_hz), 1)
+        self._fed = 0
+        self._held: list[LeadOutput] = []
+        self._seconds = 0
+        self._bad_since_s: float | None = None
+        self._bad_reason: str | None = None
+
+    def to_source(self, clean_index: float) -> float:
+        """Where a sample of the clean lead lies among the source samples."""
+        return clean_index * self.fs_hz / INTERNAL_HZ
+
+    def to_clean(self, index: float) -> int:
+        return round(index * INTERNAL_HZ / self.fs_hz)
+
+    def feed(self, values_mv: Floats) -> list[LeadFindings]:
+        """Take the next samples, mV, NaN where missing."""
+        found = []
+        at = 0
+        while at < values_mv.size:
+            end = min(at + self._piece - self._fed % self._piece, values_mv.size)
+            with self._stage("signal"):
+                self._state, output = self._analyser.step(self._state, values_mv[at:end])
+            self._fed += end - at
+            at = end
+            if output.clean_mv.size:
+                found.append(self._frame(output))
+        return found
+
+    def close(self) -> LeadFindings:
+        """End the analysis: what waits for a class gets none, open episodes end at the last sample."""
+        beats = tuple(self._unjudged(peak) for peak in self._waiting if peak.index not in self._retracted)
+        self._waiting.clear()
+        end = self.to_clean(self._fed)
+        return LeadFindings(
+            float(self._fed), np.empty(0), end, beats=beats, episodes=self._rhythm.close(self._rhythm_state, end)
+        )
+
+    def _frame(self, output: LeadOutput) -> LeadFindings:
+        self._held.append(output)
+        clean_end = output.clean_first + output.clean_mv.size
+        known = self.to_source(clean_end) + KNOWN_DELAY_S * self.fs_hz
+        if len(self._held) < FRAMES_TOGETHER:
+            return LeadFindings(known, output.clean_mv, output.clean_first)
+        merged = _merge(self._held)
+        self._held = []
+        found = self._findings(merged, known)
+        return replace(found, clean_mv=output.clean_mv, clean_first=output.clean_first)
+
+    def _findings(self, output: LeadOutput, known: float) -> LeadFindings:
+        self._retracted.update(output.retracted)
+        settled = int(output.settled_index * INTERNAL_HZ / self.fs_hz)
+        judged, failure = self._classes(output, settled)
+        kept = [beat for beat in judged if beat.peak.index not in self._retracted]
+        with self._stage("rhythm"):
+            quality = tuple(self._believed(second) for second in output.quality)
+            for second in quality:
+                self._believe(second)
+            for peak in output.peaks:
+                self._rate = self._meter.beat(self._rate, peak.index / self.fs_hz)
+            self._rhythm_state, rhythm = self._rhythm.step(
+                self._rhythm_state, self._rhythm_input(output, kept, quality, settled)
+            )
+            rates = self._rates(output)
+        if len(self._retracted) > 64:  # far behind: nothing that old is still on its way
+            self._retracted = set(sorted(self._retracted)[-32:])
+        return LeadFindings(
+            known,
+            output.clean_mv,
+            output.clean_first,
+            beats=tuple(_lead_beat(beat) for beat in kept),
+            retracted=output.retracted,
+            quality=quality,
+            episodes=rhythm.episodes,
+            pauses=rhythm.pauses,
+            rates=rates,
+            model_failed=failure,
+        )
+
+    # Beats
+
+    def _classes(self, output: LeadOutput, settled: int) -> tuple[list[ClassifiedBeat], str | None]:
+        """Ask the model; one that raises is not asked again in this analysis, and its beats stay unjudged."""
+        self._waiting += output.peaks
+        failure = None
+        if self._judge is not None:
+            try:
+                with self._stage("models"):
+                    self._judge_state, beats = self._judge.step(
+                        self._judge_state, output.clean_mv, output.clean_first, output.peaks, settled
+                    )
+                self._waiting = self._waiting[len(beats) :]
+                return list(beats), None
+            except Exception as error:
+                log.exception("beat model failed", extra={"error": type(error).__name__})
+                self._judge, self._judge_state, failure = None, None, type(error).__name__
+        unjudged: list[ClassifiedBeat] = [_Unjudged(peak) for peak in self._waiting]
+        self._waiting = []
+        return unjudged, failure
+
+    def _unjudged(self, peak: RPeak) -> LeadBeat:
+        return LeadBeat(peak.index, "Q", False, None, None, peak.amplitude_mv)
+
+    # Quality, rate, rhythm
+
+    def _believed(self, second: QualitySecond) -> QualitySecond:
+        """What the electrodes say of themselves counts more than what the signal looks like."""
+        if self.on_skin is False:
+            return replace(second, usable=False, score=0.0, reason="lead_off")
+        return second
+
+    def _believe(self, second: QualitySecond) -> None:
+        if second.usable:
+            self._bad_since_s = self._bad_reason = None
+            return
+        if self._bad_since_s is None:
+            self._bad_since_s = second.first_index / self.fs_hz
+        self._bad_reason = second.reason
+        self._rate = self._meter.unseen(self._rate)
+
+    def _rhythm_input(
+        self,
+        output: LeadOutput,
+        beats: Sequence[ClassifiedBeat],
+        quality: Sequence[QualitySecond],
+        settled: int,
+    ) -> RhythmInput:
+        return RhythmInput(
+            clean_mv=output.clean_mv,
+            clean_first=output.clean_first,
+            peaks=tuple(peak.clean_index for peak in output.peaks),
+            beats=tuple(JudgedBeat(beat.peak.clean_index, beat.symbol) for beat in beats),
+            seconds=tuple(
+                SeenSecond(self.to_clean(one.first_index), self.to_clean(one.n_samples), one.usable, one.reason)
+                for one in quality
+            ),
+            settled=settled,
+            on_skin=self.on_skin,
+        )
+
+    def _rates(self, output: LeadOutput) -> tuple[tuple[int, Rate], ...]:
+        """The heart rate at each whole second that the clean lead has passed."""
+        rates = []
+        passed = (output.clean_first + output.clean_mv.size) // round(INTERNAL_HZ)
+        settled_s = output.settled_index / self.fs_hz
+        while self._seconds < passed:
+            self._seconds += 1
+            bad_s = max(self._seconds - self._bad_since_s, 0.0) if self._bad_since_s is not None else 0.0
+            rate = self._meter.read(self._rate, settled_s, bad_s, self._bad_reason)
+            rates.append((round(self._seconds * self.fs_hz), rate))
+        return tuple(rates)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unjudged:
+    """A beat that no model could judge."""
+
+    peak: RPeak
+    rr_s: float | None = None
+    symbol: str = "Q"
+    judged: bool = False
+    probability: float | None = None
+
+
+def _lead_beat(beat: ClassifiedBeat) -> LeadBeat:
+    return LeadBeat(beat.peak.index, beat.symbol, beat.judged, beat.probability, beat.rr_s, beat.peak.amplitude_mv)
+
+
+def _merge(outputs: Sequence[LeadOutput]) -> LeadOutput:
+    """Outputs of consecutive frames as one."""
+    return LeadOutput(
+        np.concatenate([one.clean_mv for one in outputs]),
+        outputs[0].clean_first,
+        tuple(peak for one in outputs for peak in one.peaks),
+        tuple(index for one in outputs for index in one.retracted),
+        tuple(second for one in outputs for second in one.quality),
+        outputs[-1].settled_index,
+    )
