@@ -1,0 +1,200 @@
+"""The Flask application: pages, the door, and the headers that every answer carries.
+
+Pages are empty shells; what they show comes over the event stream and the JSON API, written into the page
+as text, never as markup. Nothing of a patient stands in an address, a title or a log.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from typing import Any
+
+from flask import Flask, Response, abort, g, make_response, redirect, render_template, request, url_for
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as BaseResponse
+
+from bedside.core.errors import BedsideError
+from bedside.core.events import Json
+from bedside.dashboard.access import DEFAULT_NAME, SESSION_S, Access, Names, Session, same_origin
+from bedside.dashboard.api import VIEWERS_MAX, api, failure
+from bedside.dashboard.feed import Feed
+from bedside.dashboard.gateway_client import GatewayClient
+from bedside.dashboard.rooms import Rooms
+
+log = logging.getLogger(__name__)
+
+OPEN_ENDPOINTS = frozenset({"sign_in", "exchange", "health", "static"})
+"""What may be asked without a session: nothing of these tells anything about a patient."""
+PATIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "font-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "worker-src 'self'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types bedside",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+}
+
+
+def create_app(*, client: GatewayClient, feed: Feed, access: Access, names: Names, cookie_name: str) -> Flask:
+    """The application. `feed` is started and closed by the caller; `cookie_name` differs between boxes on a host."""
+    app = Flask("bedside.dashboard", static_folder="static", template_folder="templates")
+    app.config.update(MAX_CONTENT_LENGTH=64 * 1024, JSON_SORT_KEYS=False)
+    app.jinja_env.autoescape = True
+    places = threading.BoundedSemaphore(VIEWERS_MAX)
+    rooms = Rooms(client=client, feed=feed, access=access, names=names, cookie_name=cookie_name, viewers=places)
+    app.extensions["bedside"] = rooms
+    app.before_request(lambda: _guard(rooms))
+    app.after_request(lambda response: _finish(rooms, response))
+    app.register_error_handler(HTTPException, _error_page)
+    app.register_error_handler(Exception, _bug)
+    app.register_blueprint(api)
+    _add_door(app, rooms)
+    _add_pages(app, rooms)
+    return app
+
+
+def _guard(rooms: Rooms) -> BaseResponse | None:
+    """Refuse strangers before any handler runs."""
+    g.session = None
+    if not rooms.names.allow(request.host):
+        return failure(403, "wrong_host", "This box does not answer under this name")
+    g.session = rooms.access.session(request.cookies.get(rooms.cookie_name))
+    if request.method not in ("GET", "HEAD", "OPTIONS"):
+        fetch_site = request.headers.get("Sec-Fetch-Site")
+        if not same_origin(request.headers.get("Origin"), fetch_site, request.scheme, request.host):
+            return failure(403, "wrong_origin", "This request came from another site")
+    if request.endpoint in OPEN_ENDPOINTS:
+        return None
+    if g.session is None:
+        if request.path.startswith("/api/"):
+            return failure(401, "signed_out", "Sign in first: `bedside sign-in` prints a link")
+        return redirect(url_for("sign_in"), code=303)
+    if request.method not in ("GET", "HEAD", "OPTIONS") and not _csrf_fits(g.session):
+        return failure(403, "wrong_csrf", "The page is out of date: load it again")
+    return None
+
+
+def _csrf_fits(session: Session) -> bool:
+    sent = request.headers.get("X-Bedside-CSRF") or request.form.get("csrf", "")
+    return sent == session.csrf
+
+
+def _finish(rooms: Rooms, response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers[name] = value
+    is_static = request.endpoint == "static"
+    response.headers["Cache-Control"] = "no-cache" if is_static else "no-store"
+    session: Session | None = g.get("session")
+    if (
+        session is not None
+        and not is_static
+        and request.endpoint != "sign_out"
+        and not request.path.endswith("/stream")
+    ):
+        _give_cookie(rooms, response, session)
+    return response
+
+
+def _give_cookie(rooms: Rooms, response: Response, session: Session) -> None:
+    response.set_cookie(
+        rooms.cookie_name,
+        rooms.access.cookie(session),
+        max_age=SESSION_S,
+        httponly=True,
+        samesite="Strict",
+        secure=request.is_secure,
+        path="/",
+    )
+
+
+def _error_page(error: HTTPException) -> BaseResponse:
+    status = error.code or 500
+    if request.path.startswith("/api/"):
+        return failure(status, "bad_request" if status < 500 else "failed", error.description or error.name)
+    page = render_template("error.html", status=status, name=error.name, text=error.description or "")
+    return make_response(page, status)
+
+
+def _bug(error: Exception) -> BaseResponse:
+    """An error of ours: logged with its trace, told without any detail."""
+    log.error("request failed", extra={"endpoint": request.endpoint}, exc_info=error)
+    if request.path.startswith("/api/"):
+        return failure(500, "failed", "The dashboard failed at this request; its log says more")
+    text = "The dashboard failed at this page; its log says more. Alarms do not depend on it."
+    return make_response(render_template("error.html", status=500, name="Something broke", text=text), 500)
+
+
+def _audit(rooms: Rooms, actor: str, action: str, detail: dict[str, Json]) -> None:
+    """Tell the gateway who did what. It must not keep anyone from looking at a patient: a failure is logged."""
+    try:
+        rooms.client.request("audit", actor=actor, action=action, detail=detail)
+    except BedsideError as error:
+        log.warning("audit not written", extra={"action": action, "reason": type(error).__name__})
+
+
+def _add_door(app: Flask, rooms: Rooms) -> None:
+    @app.get("/sign-in")
+    def sign_in() -> Any:
+        token = request.args.get("token", "")
+        if not token and g.session is not None:
+            return redirect(url_for("ward"), code=303)
+        serves = bool(token) and rooms.access.token_serves(token)
+        page = render_template("sign_in.html", token=token if serves else "", used=bool(token), name=DEFAULT_NAME)
+        return make_response(page, 200 if serves or not token else 403)
+
+    @app.post("/sign-in")
+    def exchange() -> Any:
+        session = rooms.access.exchange(request.form.get("token", ""), request.form.get("name"))
+        if session is None:
+            return make_response(render_template("sign_in.html", token="", used=True, name=DEFAULT_NAME), 403)
+        g.session = session
+        _audit(rooms, session.name, "signed in", {"session": session.id[:8]})
+        return redirect(url_for("ward"), code=303)
+
+    @app.post("/sign-out")
+    def sign_out() -> Any:
+        session: Session = g.session
+        rooms.access.sign_out(session)
+        _audit(rooms, session.name, "signed out", {"session": session.id[:8]})
+        response = redirect(url_for("sign_in"), code=303)
+        response.delete_cookie(rooms.cookie_name, path="/", httponly=True, samesite="Strict")
+        return response
+
+    @app.get("/healthz")
+    def health() -> Any:
+        """For the supervisor: this process serves, and whether the gateway answers it."""
+        return {"ok": True, "gateway": "answering" if rooms.feed.state.answering else "silent"}
+
+
+def _add_pages(app: Flask, rooms: Rooms) -> None:
+    @app.get("/")
+    def ward() -> str:
+        return render_template("ward.html", session=g.session)
+
+    @app.get("/patient/<patient>")
+    def patient(patient: str) -> str:
+        if PATIENT_ID.fullmatch(patient) is None:
+            abort(404, "No patient has such an id.")
+        _audit(rooms, g.session.name, "opened patient", {"patient": patient})
+        return render_template("patient.html", session=g.session, patient=patient)

@@ -1,0 +1,57 @@
+// A vital sign on screen: value, limits, age, and --- with its reason where there is none.
+import { ageText, el, numberText, put, reasonText, show, unitText } from "./format.js";
+
+const OLD_S = 4; // continuous numbers come each second: past this the age is shown
+
+export class NumberView {
+  constructor(code, name, shape = "") {
+    this.code = code;
+    this.label = el("span", { class: "num-label" }, name);
+    this.high = el("span", { class: "num-high" });
+    this.low = el("span", { class: "num-low" });
+    this.limits = el("span", { class: "num-limits", "aria-hidden": "true" }, this.high, this.low);
+    this.value = el("span", { class: "num-value" }, "---");
+    this.unit = el("span", { class: "num-unit" });
+    this.note = el("span", { class: "num-note" });
+    this.element = el(
+      "div",
+      { class: `num ${name.toLowerCase().replace(/[^a-z0-9]/g, "")} ${shape}`, "data-code": code },
+      el("div", { class: "num-head" }, this.label, this.unit, this.limits),
+      el("div", { class: "num-body" }, this.value),
+      this.note,
+    );
+  }
+
+  update(numeric) {
+    show(this.element, numeric !== null || this.code === "MDC_ECG_HEART_RATE");
+    if (numeric === null) {
+      put(this.value, "---");
+      put(this.note, "");
+      this.element.classList.add("none");
+      return;
+    }
+    const none = numeric.value === null || numeric.validity === "rejected";
+    put(this.label, numeric.label);
+    put(this.value, numberText(numeric));
+    put(this.unit, unitText(numeric.unit));
+    this.element.classList.toggle("none", none);
+    this.element.classList.toggle("questionable", numeric.validity === "questionable");
+    put(this.high, numeric.limit_high === null ? "" : numeric.limit_high.toFixed(numeric.decimals));
+    put(this.low, numeric.limit_low === null ? "" : numeric.limit_low.toFixed(numeric.decimals));
+    put(this.note, note(numeric, none));
+  }
+}
+
+function note(numeric, none) {
+  const age = numeric.age_s === null ? "" : `${ageText(numeric.age_s)} ago`;
+  if (none) {
+    const last = numeric.value === null && numeric.age_s !== null && numeric.age_s > OLD_S ? `last ${age}` : "";
+    return [reasonText(numeric.reason), last].filter(Boolean).join(" · ");
+  }
+  if (numeric.validity === "questionable") return ["uncertain", reasonText(numeric.reason)].filter(Boolean).join(": ");
+  return numeric.age_s !== null && numeric.age_s > OLD_S ? age : "";
+}
+
+export function numeric(patient, code) {
+  return patient.numerics.find((candidate) => candidate.code === code) ?? null;
+}
