@@ -4,7 +4,9 @@ It knows one thing: when the last heartbeat came (a datagram a second on `run/an
 `SILENCE_S` without one it sounds, writes to its log and keeps on until beats come again. It loads
 nothing of the appliance, so that what breaks the gateway does not break it.
 
-States: `waiting` (no beat yet), `monitoring`, `stopped_on_purpose` (the gateway said farewell), `lost`.
+States: `waiting` (no beat yet), `monitoring`, `stopped_on_purpose` (the gateway said farewell), `lost`,
+`interrupted` (another gateway beats, and the one before said no farewell: it died, and was replaced so soon
+that there was no silence; said once, then as `monitoring`).
 """
 
 from __future__ import annotations
@@ -32,6 +34,14 @@ GIVE_UP_S = 120.0  # only the muted demonstration's: nobody is left to hear it
 TAKE_OVER_S = 5.0
 LOG_BYTES_MAX = 1_000_000
 
+SENTENCES = {
+    "waiting": "waiting for the gateway",
+    "monitoring": "monitoring",
+    "stopped_on_purpose": "monitoring stopped on purpose",
+    "lost": "MONITORING STOPPED: the gateway gives no sign of life",
+    "interrupted": "MONITORING WAS INTERRUPTED: the gateway died and was started again",
+}
+
 log = logging.getLogger(__name__)
 
 
@@ -43,15 +53,18 @@ class Watch:
     since_s: float  # monotonic, when the state began
     last_s: float  # monotonic, when the last beat came (or the process began)
     said_s: float | None = None  # monotonic, when "monitoring stopped" was last said
+    run: str = ""  # which start of the gateway the last beat came from
 
     @classmethod
     def begin(cls, now_s: float) -> Watch:
         return cls("waiting", now_s, now_s)
 
-    def beat(self, stopped: bool, now_s: float) -> Watch:
-        """A heartbeat or a farewell came."""
+    def beat(self, stopped: bool, now_s: float, run: str = "") -> Watch:
+        """A heartbeat or a farewell came, from the gateway's start `run`."""
         state = "stopped_on_purpose" if stopped else "monitoring"
-        return Watch(state, self.since_s if state == self.state else now_s, now_s)
+        if self.state in ("monitoring", "interrupted") and run != self.run:
+            state = "interrupted"
+        return Watch(state, self.since_s if state == self.state else now_s, now_s, run=run)
 
     def look(self, now_s: float) -> tuple[Watch, bool]:
         """Time passed. The next belief, and whether to say "monitoring stopped" now."""
@@ -61,7 +74,7 @@ class Watch:
         if self.said_s is not None and now_s - self.said_s < REPEAT_S:
             return self, False
         since_s = self.since_s if self.state == "lost" else now_s
-        return Watch("lost", since_s, self.last_s, now_s), True
+        return Watch("lost", since_s, self.last_s, now_s, self.run), True
 
 
 class Annunciator:
@@ -74,7 +87,7 @@ class Annunciator:
     def __init__(
         self,
         home: Home,
-        sound: Callable[[], None],
+        sound: Callable[[str], None],
         give_up_s: float | None = None,
         now_s: Callable[[], float] = time.monotonic,
         stamp_us: Callable[[], int] = lambda: time.time_ns() // 1000,
@@ -103,22 +116,19 @@ class Annunciator:
                 before = watch.state
                 message = _receive(listener)
                 if message is not None:
-                    watch = watch.beat(message.get("state") == "stopped", self._now_s())
+                    run = str(message.get("run", ""))
+                    watch = watch.beat(message.get("state") == "stopped", self._now_s(), run)
                 watch, say = watch.look(self._now_s())
                 if watch.state != before:
                     self._note(watch.state)
-                if say:
-                    self._sound()
+                if say or (watch.state == "interrupted" != before):
+                    self._sound(SENTENCES[watch.state])
                 if watch.state == "lost" and self._give_up_s is not None:
                     self._running &= self._now_s() - watch.since_s < self._give_up_s
         path.unlink(missing_ok=True)
 
     def _note(self, state: str) -> None:
-        sentence = {
-            "monitoring": "monitoring",
-            "stopped_on_purpose": "monitoring stopped on purpose",
-            "lost": "MONITORING STOPPED: the gateway gives no sign of life",
-        }[state]
+        sentence = SENTENCES[state]
         line = json.dumps({"time": iso_utc(self._stamp_us()), "state": state, "text": sentence})
         path = self._home.annunciator_log
         if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
@@ -127,7 +137,7 @@ class Annunciator:
             file.write(line + "\n")
             file.flush()
             os.fsync(file.fileno())
-        log.warning(sentence) if state == "lost" else log.info(sentence)
+        log.log(logging.WARNING if state in ("lost", "interrupted") else logging.INFO, sentence)
 
 
 def _receive(listener: socket.socket) -> dict[str, object] | None:
@@ -138,15 +148,15 @@ def _receive(listener: socket.socket) -> dict[str, object] | None:
     return message if isinstance(message, dict) and message.get("v") == 1 else None
 
 
-def terminal_bell() -> None:
+def terminal_bell(sentence: str) -> None:
     """Sound on the box itself, as far as a terminal can: the bell, and the sentence on standard error."""
-    sys.stderr.write("\a\n*** MONITORING STOPPED: the gateway gives no sign of life ***\n")
+    sys.stderr.write(f"\a\n*** {sentence} ***\n")
     sys.stderr.flush()
 
 
-def silent() -> None:
+def silent(sentence: str) -> None:
     """The demonstration's sound: the sentence alone."""
-    sys.stderr.write("\n*** MONITORING STOPPED: the gateway gives no sign of life (sound is muted) ***\n")
+    sys.stderr.write(f"\n*** {sentence} (sound is muted) ***\n")
     sys.stderr.flush()
 
 

@@ -39,6 +39,19 @@ def test_a_gateway_that_never_starts_is_said_too() -> None:
     assert watch.look(START_S)[1]
 
 
+def test_a_gateway_that_died_and_came_back_at_once_is_said_too() -> None:
+    watch = Watch.begin(0.0).beat(False, 1.0, "first").beat(False, 2.0, "first")
+    assert watch.state == "monitoring"
+    watch = watch.beat(False, 4.0, "second")
+    assert watch.state == "interrupted"
+    assert watch.beat(False, 5.0, "second").state == "monitoring"
+
+
+def test_a_new_gateway_after_a_farewell_is_no_interruption() -> None:
+    watch = Watch.begin(0.0).beat(False, 1.0, "first").beat(True, 2.0, "first").beat(False, 9.0, "second")
+    assert watch.state == "monitoring"
+
+
 @given(beats=st.lists(st.floats(0.1, SILENCE_S - 0.6), max_size=50))
 def test_it_is_quiet_as_long_as_beats_come(beats: list[float]) -> None:
     now_s, watch = 0.0, Watch.begin(0.0).beat(False, 0.0)
@@ -53,7 +66,13 @@ def test_the_process_hears_real_datagrams_and_logs_each_change(tmp_path: Path) -
     home = Home(tmp_path)
     home.make()
     now_s, sounded = [0.0], threading.Event()
-    annunciator = Annunciator(home, sounded.set, now_s=lambda: now_s[0], stamp_us=lambda: 0)
+    said: list[str] = []
+
+    def sound(sentence: str) -> None:
+        said.append(sentence)
+        sounded.set()
+
+    annunciator = Annunciator(home, sound, now_s=lambda: now_s[0], stamp_us=lambda: 0)
     thread = threading.Thread(target=annunciator.run)
     thread.start()
     sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -71,4 +90,5 @@ def test_the_process_hears_real_datagrams_and_logs_each_change(tmp_path: Path) -
     sender.close()
     states = [json.loads(line)["state"] for line in home.annunciator_log.read_text().splitlines()]
     assert states == ["monitoring", "lost"]
+    assert "MONITORING STOPPED" in said[0]
     assert not home.annunciator_socket.exists()

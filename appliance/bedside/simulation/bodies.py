@@ -125,8 +125,9 @@ class SimulatedBody:
         """Rate of the last eight seconds' beats; None without oximeter, finger or pulse."""
         if not self.oximeter or self._timetable.now(at_s, What.NO_PULSE_FOUND) is not None:
             return None
-        time_s = self.beats(max(at_s - 8.0, 0.0), at_s).time_s
-        if time_s.size < 3 or at_s - time_s[-1] > NO_PULSE_S:
+        until_s = max(at_s, 8.0)  # she lived before she was measured
+        time_s = self.beats(until_s - 8.0, until_s).time_s
+        if time_s.size < 3 or until_s - time_s[-1] > NO_PULSE_S:
             return None
         return float(round(60.0 * (time_s.size - 1) / (time_s[-1] - time_s[0])))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ class Heartbeat:
         self, path: Path, clock: Clock, oldest_tick_s: Callable[[], float], priority: Callable[[], str]
     ) -> None:
         self.healthy = False
+        self._run = os.urandom(8).hex()  # tells this start of the gateway from the one before
         self._path = path
         self._clock = clock
         self._oldest_tick_s = oldest_tick_s
@@ -47,7 +49,7 @@ class Heartbeat:
         self._socket.close()
 
     def _send(self, message: dict[str, str]) -> None:
-        data = json.dumps({"v": VERSION, **message}).encode()
+        data = json.dumps({"v": VERSION, "run": self._run, **message}).encode()
         self.healthy = False
         with contextlib.suppress(OSError):  # not there (yet), or its queue is full: shown as a part that failed
             self._socket.sendto(data, str(self._path))
