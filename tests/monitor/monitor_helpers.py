@@ -26,6 +26,7 @@ class StubBeat:
     symbol: str
     judged: bool
     probability: float | None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class StubJudge:
     judged: bool = True
     ventricular_mv: float = 99.0
     raise_after: int | None = None
+    digest: str | None = "stub"
 
     def initial(self) -> tuple[int, int | None]:
         return 0, None
@@ -46,6 +48,7 @@ class StubJudge:
         clean_first: int,
         peaks: Sequence[RPeak],
         settled_clean_index: int,
+        retracted: Sequence[int] = (),
     ) -> tuple[Any, Sequence[StubBeat]]:
         count, last = state
         beats = []
@@ -60,6 +63,9 @@ class StubJudge:
                 symbol = "Q"
             beats.append(StubBeat(peak, rr_s, symbol, self.judged, 0.9 if self.judged else None))
         return (count, last), beats
+
+    def finish(self, state: tuple[int, int | None]) -> tuple[Any, Sequence[StubBeat]]:
+        return state, []
 
 
 def stream(rate_hz: float = 130.0, kind: StreamKind = StreamKind.ECG, **more: Any) -> StreamInfo:

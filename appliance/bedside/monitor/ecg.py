@@ -44,7 +44,7 @@ class EcgStream:
         self.info = info
         self._patient, self._ids, self._judge, self._stage = patient, ids, judge, stage
         self._simulated = simulated or info.simulated
-        self._model: str | None = getattr(getattr(judge, "model", None), "digest", None)
+        self._model: str | None = judge.digest
         self._timeline = Timeline()
         self._intake = Intake(info.rate_hz)
         self._base = 0  # the stream's index of the analysis' first sample
@@ -154,7 +154,7 @@ class EcgStream:
         known_us = self._at(found.known)
         self._show(found, out)
         if found.model_failed is not None:
-            self._model, self._judged = None, False
+            self._judged = False
             self._say_finding("model_failed", known_us, {"model": "beats", "error": found.model_failed}, out, known_us)
         for index in found.retracted:
             self._say_finding("beat_retracted", self._at(index), {"index": self._base + index}, out, known_us)

@@ -9,6 +9,7 @@ lead (250 Hz). Pure.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -45,16 +46,29 @@ class ClassifiedBeat(Protocol):
     def judged(self) -> bool: ...
     @property
     def probability(self) -> float | None: ...
+    @property
+    def reason(self) -> str | None: ...
 
 
 class BeatJudge(Protocol):
     """`bedside.models.beats.BeatClassifier`, as far as it is used here."""
 
+    @property
+    def digest(self) -> str | None: ...
+
     def initial(self) -> Any: ...
 
     def step(
-        self, state: Any, clean_mv: Floats, clean_first: int, peaks: Sequence[RPeak], settled_clean_index: int
+        self,
+        state: Any,
+        clean_mv: Floats,
+        clean_first: int,
+        peaks: Sequence[RPeak],
+        settled_clean_index: int,
+        retracted: Sequence[int] = (),
     ) -> tuple[Any, Sequence[ClassifiedBeat]]: ...
+
+    def finish(self, state: Any) -> tuple[Any, Sequence[ClassifiedBeat]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +91,12 @@ class LeadFindings:
     clean_mv: Floats  # of the newest frame, 250 Hz
     clean_first: int
     beats: tuple[LeadBeat, ...] = ()
-    retracted: tuple[int, ...] = ()
+    retracted: tuple[int, ...] = ()  # beats that were given before and are none
     quality: tuple[QualitySecond, ...] = ()
     episodes: tuple[Episode, ...] = ()
     pauses: tuple[Pause, ...] = ()
     rates: tuple[tuple[int, Rate], ...] = ()  # source index of a whole second, and the heart rate there
-    model_failed: str | None = None  # name of the exception
+    model_failed: str | None = None  # what went wrong, once
 
 
 class Lead:
@@ -97,7 +111,8 @@ class Lead:
         self._judge: BeatJudge | None = judge
         self._judge_state: Any = judge.initial()
         self._waiting: list[RPeak] = []  # given to the judge, not yet given back
-        self._retracted: set[int] = set()
+        self._given: deque[int] = deque(maxlen=32)  # source indices of the newest beats that were given
+        self._failing = False
         self._meter, self._rhythm = RateMeter(), RhythmAnalyser()
         self._rate = self._meter.initial()
         self._rhythm_state = self._rhythm.initial()
@@ -130,13 +145,15 @@ class Lead:
         return found
 
     def close(self) -> LeadFindings:
-        """End the analysis: what waits for a class gets none, open episodes end at the last sample."""
-        beats = tuple(self._unjudged(peak) for peak in self._waiting if peak.index not in self._retracted)
+        """End the analysis: beats that wait are judged as far as they can be, open episodes end at the last sample."""
+        beats: list[ClassifiedBeat] = []
+        if self._judge is not None:
+            beats, _ = self._asked(self._judge.finish, self._judge_state)
         self._waiting.clear()
         end = self.to_clean(self._fed)
-        return LeadFindings(
-            float(self._fed), np.empty(0), end, beats=beats, episodes=self._rhythm.close(self._rhythm_state, end)
-        )
+        episodes = self._rhythm.close(self._rhythm_state, end)
+        given = tuple(_lead_beat(beat) for beat in beats)
+        return LeadFindings(float(self._fed), np.empty(0), end, beats=given, episodes=episodes)
 
     def _frame(self, output: LeadOutput) -> LeadFindings:
         self._held.append(output)
@@ -150,10 +167,10 @@ class Lead:
         return replace(found, clean_mv=output.clean_mv, clean_first=output.clean_first)
 
     def _findings(self, output: LeadOutput, known: float) -> LeadFindings:
-        self._retracted.update(output.retracted)
         settled = int(output.settled_index * INTERNAL_HZ / self.fs_hz)
-        judged, failure = self._classes(output, settled)
-        kept = [beat for beat in judged if beat.peak.index not in self._retracted]
+        late = tuple(index for index in output.retracted if index in self._given)
+        beats, failure = self._classes(output, settled)
+        self._given.extend(beat.peak.index for beat in beats)
         with self._stage("rhythm"):
             quality = tuple(self._believed(second) for second in output.quality)
             for second in quality:
@@ -161,17 +178,15 @@ class Lead:
             for peak in output.peaks:
                 self._rate = self._meter.beat(self._rate, peak.index / self.fs_hz)
             self._rhythm_state, rhythm = self._rhythm.step(
-                self._rhythm_state, self._rhythm_input(output, kept, quality, settled)
+                self._rhythm_state, self._rhythm_input(output, beats, quality, settled)
             )
             rates = self._rates(output)
-        if len(self._retracted) > 64:  # far behind: nothing that old is still on its way
-            self._retracted = set(sorted(self._retracted)[-32:])
         return LeadFindings(
             known,
             output.clean_mv,
             output.clean_first,
-            beats=tuple(_lead_beat(beat) for beat in kept),
-            retracted=output.retracted,
+            beats=tuple(_lead_beat(beat) for beat in beats),
+            retracted=late,
             quality=quality,
             episodes=rhythm.episodes,
             pauses=rhythm.pauses,
@@ -182,26 +197,43 @@ class Lead:
     # Beats
 
     def _classes(self, output: LeadOutput, settled: int) -> tuple[list[ClassifiedBeat], str | None]:
-        """Ask the model; one that raises is not asked again in this analysis, and its beats stay unjudged."""
+        """Ask the judge. One that raises is not asked again in this analysis: its beats stay unjudged."""
         self._waiting += output.peaks
-        failure = None
-        if self._judge is not None:
-            try:
-                with self._stage("models"):
-                    self._judge_state, beats = self._judge.step(
-                        self._judge_state, output.clean_mv, output.clean_first, output.peaks, settled
-                    )
-                self._waiting = self._waiting[len(beats) :]
-                return list(beats), None
-            except Exception as error:
-                log.exception("beat model failed", extra={"error": type(error).__name__})
-                self._judge, self._judge_state, failure = None, None, type(error).__name__
-        unjudged: list[ClassifiedBeat] = [_Unjudged(peak) for peak in self._waiting]
-        self._waiting = []
-        return unjudged, failure
+        for index in output.retracted:
+            taken = next((peak for peak in self._waiting if peak.index == index), None)
+            if taken is not None:
+                self._waiting.remove(taken)
+        if self._judge is None:
+            unjudged: list[ClassifiedBeat] = [_Unjudged(peak) for peak in self._waiting]
+            self._waiting = []
+            return unjudged, None
+        beats, failure = self._asked(
+            self._judge.step,
+            self._judge_state,
+            output.clean_mv,
+            output.clean_first,
+            output.peaks,
+            settled,
+            output.retracted,
+        )
+        failed = any(beat.reason == "model_failed" for beat in beats)
+        if failed and not self._failing and failure is None:
+            failure = "model_failed"
+        self._failing = failed or (self._failing and not beats)
+        return beats, failure
 
-    def _unjudged(self, peak: RPeak) -> LeadBeat:
-        return LeadBeat(peak.index, "Q", False, None, None, peak.amplitude_mv)
+    def _asked(self, question: Callable[..., Any], *arguments: Any) -> tuple[list[ClassifiedBeat], str | None]:
+        try:
+            with self._stage("models"):
+                self._judge_state, beats = question(*arguments)
+        except Exception as error:  # a model's fault must not end the monitoring
+            log.exception("beat model failed", extra={"error": type(error).__name__})
+            self._judge, self._judge_state = None, None
+            unjudged: list[ClassifiedBeat] = [_Unjudged(peak) for peak in self._waiting]
+            self._waiting = []
+            return unjudged, type(error).__name__
+        self._waiting = self._waiting[len(beats) :]
+        return list(beats), None
 
     # Quality, rate, rhythm
 
@@ -262,6 +294,7 @@ class _Unjudged:
     symbol: str = "Q"
     judged: bool = False
     probability: float | None = None
+    reason: str | None = "model_failed"
 
 
 def _lead_beat(beat: ClassifiedBeat) -> LeadBeat:
