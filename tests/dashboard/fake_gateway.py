@@ -12,6 +12,7 @@ import functools
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ class FakeGateway:
         self.frozen = threading.Event()
         self.closing = threading.Event()
         self.sequence = 0
+        self.ring: deque[tuple[int, bytes]] = deque(maxlen=600)
         self.acknowledged: list[Json] = []
         self.audits: list[Json] = []
         self.requests: list[str] = []
@@ -376,8 +378,9 @@ class FakeGateway:
             beat += 1
             with self.lock:
                 batch = self._batch(with_ward=beat % 5 == 0)
+                data = frame(batch)
+                self.ring.append((self.sequence, data))
                 subscribers = list(self._subscribers)
-            data = frame(batch)
             for connection, lock in subscribers:
                 self._send(connection, lock, data)
 
@@ -395,6 +398,13 @@ class FakeGateway:
         if with_ward:
             batch["ward"] = self.ward()
         return batch
+
+    def _subscribe(self, connection: socket.socket, lock: threading.Lock, after: int | None) -> None:
+        with self.lock:
+            missed = [data for sequence, data in self.ring if after is not None and sequence > after]
+            self._subscribers.append((connection, lock))
+        for data in missed:
+            self._send(connection, lock, data)
 
     def _send(self, connection: socket.socket, lock: threading.Lock, data: bytes) -> None:
         try:
@@ -423,17 +433,17 @@ class FakeGateway:
             while (request := receive_frame(connection)) is not None:
                 while self.frozen.is_set() and not self.closing.is_set():
                     time.sleep(0.02)
+                if request["op"] == "subscribe":
+                    self._subscribe(connection, lock, request["after"])
+                    continue
                 reply: Json = {"v": 1, "id": request["id"], "ok": True}
                 try:
-                    reply["result"] = {} if request["op"] == "subscribe" else self.answer(request)
+                    reply["result"] = self.answer(request)
                 except KeyError as error:
                     reply = {"v": 1, "id": request["id"], "ok": False}
                     reply["error"] = {"code": str(error.args[0]), "message": "no such thing on this box"}
                 with lock:
                     connection.sendall(frame(reply))
-                if request["op"] == "subscribe":
-                    with self.lock:
-                        self._subscribers.append((connection, lock))
         except OSError:
             return
         finally:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bedside.core.time import US_PER_S, Clock, SystemClock
-from bedside.core.wire import WireError, receive_frame
+from bedside.core.wire import VERSION, WireError, frame, receive_frame
 from bedside.dashboard.gateway_client import GatewayDown, GatewayRefused, ask, connect
 
 log = logging.getLogger(__name__)
@@ -168,7 +168,7 @@ class Feed:
         """Subscribe and keep each batch; yields after each. Raises when the connection is no good any more."""
         ward = ask(connection, "ward", {})
         self._begin(f"{int(ward['started_us']):x}")
-        ask(connection, "subscribe", {"after": self._sequence})
+        connection.sendall(frame({"v": VERSION, "id": 2, "op": "subscribe", "after": self._sequence}))
         heard_s = time.monotonic()
         while not self._closing.is_set():
             readable, _, _ = select.select([connection], [], [], 0.25)
@@ -177,6 +177,8 @@ class Feed:
                 message = receive_frame(connection)
                 if message is None:
                     raise GatewayDown("gateway hung up")
+                if message.get("ok") is False:
+                    raise GatewayDown("gateway refused the subscription")
                 if message.get("push") == "batch":
                     heard_s = time.monotonic()
                     self._keep(message)

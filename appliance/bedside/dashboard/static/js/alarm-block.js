@@ -15,7 +15,7 @@ export function alarmBlock({ acknowledge = true, extra = null } = {}) {
   const text = el("span", { class: "alarm-text" });
   const more = el("span", { class: "alarm-more", hidden: true });
   const time = el("span", { class: "alarm-time" });
-  const button = el("button", { type: "button", class: "alarm-ack", hidden: true }, "Acknowledge");
+  const button = el("button", { type: "button", class: "alarm-ack", hidden: true }, el("span", {}, "Acknowledge"), icon("M3.500 10.500l4.500 4.500 8.500-10"));
   const element = el("div", { class: "alarm" }, shape, stars, text, more, time, acknowledge ? button : null, extra);
   let shown = null;
   button.addEventListener("click", () => send(button, shown));

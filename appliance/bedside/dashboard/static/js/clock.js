@@ -10,14 +10,11 @@ export class BoxClock {
     this.pairs = []; // [local, box]
     this.offsetMs = null; // local - box / rate
     this.rate = 1; // box milliseconds a local millisecond: not 1 where the demonstration runs faster
-    this.newestBoxMs = 0;
-    this.newestLocalMs = 0;
+    this.measured = 1;
     this.sinceRate = 0;
   }
 
   observe(boxMs, localMs) {
-    this.newestBoxMs = boxMs;
-    this.newestLocalMs = localMs;
     this.pairs.push([localMs, boxMs]);
     if (this.pairs.length > KEPT) this.pairs.shift();
     this.sinceRate += 1;
@@ -46,7 +43,10 @@ export class BoxClock {
     if (lastLocal - firstLocal < 250) return; // a burst that caught up: tells nothing
     const rate = (lastBox - firstBox) / (lastLocal - firstLocal);
     const settled = rate > 0.7 && rate < 1.4 ? 1 : Math.min(Math.max(rate, 0.1), 100);
-    if (Math.abs(settled - this.rate) / this.rate > 0.15) {
+    // Two spans in a row must agree: one that holds a part of a catch-up looks fast.
+    const agrees = Math.abs(settled - this.measured) / settled < 0.15;
+    this.measured = settled;
+    if (agrees && Math.abs(settled - this.rate) / this.rate > 0.15) {
       this.rate = settled;
       this.pairs = recent.slice(-5);
     }

@@ -111,6 +111,12 @@ export function reasonText(reason) {
   return reason === null || reason === undefined ? "" : (REASON_TEXT[reason] ?? String(reason).replaceAll("_", " "));
 }
 
+// "Lead off: an electrode does not touch the skin" becomes its two halves.
+export function sentence(text) {
+  const at = text.indexOf(": ");
+  return at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at + 2)];
+}
+
 // "mean_rate_bpm: 148.2" becomes ["mean rate", "148 /min"]; null where a value is no plain one.
 export function evidenceRow(name, value) {
   if (value === null || typeof value === "object") {

@@ -1,5 +1,5 @@
 // A vital sign on screen: value, limits, age, and --- with its reason where there is none.
-import { ageText, el, numberText, put, reasonText, show, unitText } from "./format.js";
+import { ageText, el, numberText, put, reasonText, sentence, show, unitText } from "./format.js";
 
 const OLD_S = 4; // continuous numbers come each second: past this the age is shown
 
@@ -39,6 +39,7 @@ export class NumberView {
     put(this.high, numeric.limit_high === null ? "" : numeric.limit_high.toFixed(numeric.decimals));
     put(this.low, numeric.limit_low === null ? "" : numeric.limit_low.toFixed(numeric.decimals));
     put(this.note, note(numeric, none));
+    this.element.title = numeric.reason ?? "";
   }
 }
 
@@ -46,7 +47,7 @@ function note(numeric, none) {
   const age = numeric.age_s === null ? "" : `${ageText(numeric.age_s)} ago`;
   if (none) {
     const last = numeric.value === null && numeric.age_s !== null && numeric.age_s > OLD_S ? `last ${age}` : "";
-    return [reasonText(numeric.reason), last].filter(Boolean).join(" · ");
+    return [sentence(reasonText(numeric.reason))[0], last].filter(Boolean).join(" · ");
   }
   if (numeric.validity === "questionable") return ["uncertain", reasonText(numeric.reason)].filter(Boolean).join(": ");
   return numeric.age_s !== null && numeric.age_s > OLD_S ? age : "";

@@ -2,7 +2,7 @@
 import { alarmBlock } from "./alarm-block.js";
 import { ask } from "./api.js";
 import { EventList, LISTED, timeText } from "./events.js";
-import { BEAT_TEXT, el, evidenceRow, icon, put, RHYTHM_TEXT, reasonText, show, timerText } from "./format.js";
+import { BEAT_TEXT, el, evidenceRow, icon, put, RHYTHM_TEXT, reasonText, sentence, show, timerText } from "./format.js";
 import { drawGrid, drawMillivolt, fitCanvas } from "./grid.js";
 import { Live } from "./live.js";
 import { numeric, NumberView } from "./numbers.js";
@@ -115,7 +115,7 @@ class PatientPage {
     put(this.rhythm, patient.rhythm === null ? "" : (RHYTHM_TEXT[patient.rhythm] ?? patient.rhythm));
     const ecg = patient.signals.find((signal) => signal.kind === "ecg");
     this.quality.dataset.state = ecg === undefined ? "none" : ecg.usable ? "good" : "poor";
-    put(this.quality.lastChild, ecg === undefined ? "" : ecg.usable ? "Signal good" : ecg.reason_text || reasonText(ecg.reason) || "Poor signal");
+    put(this.quality.lastChild, ecg === undefined ? "" : ecg.usable ? "Signal good" : sentence(ecg.reason_text || reasonText(ecg.reason) || "Poor signal")[0]);
     updateSigns(this.signs, this.signOf, patient.wearables);
   }
 

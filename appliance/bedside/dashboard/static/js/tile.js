@@ -1,6 +1,6 @@
 // One patient on the ward page.
 import { alarmBlock } from "./alarm-block.js";
-import { el, put, RHYTHM_TEXT, reasonText, show } from "./format.js";
+import { el, put, RHYTHM_TEXT, reasonText, sentence, show } from "./format.js";
 import { numeric, NumberView } from "./numbers.js";
 import { updateSigns } from "./wearable.js";
 import { WaveView, whyNothing } from "./waves.js";
@@ -106,7 +106,7 @@ export class Tile {
     const ecg = patient.signals.find((signal) => signal.kind === "ecg");
     const state = ecg === undefined ? "none" : ecg.usable ? "good" : "poor";
     this.quality.dataset.state = state;
-    const words = { none: "", good: "Signal good", poor: ecg?.reason_text || reasonText(ecg?.reason) || "Poor signal" };
+    const words = { none: "", good: "Signal good", poor: sentence(ecg?.reason_text || reasonText(ecg?.reason) || "Poor signal")[0] };
     put(this.quality.lastChild, words[state]);
     put(this.delay, live.rings.size > 0 ? `drawn ${(live.playout(patient.id).delayMs / 1000).toFixed(2)} s behind` : "");
   }

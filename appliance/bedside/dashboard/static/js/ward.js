@@ -76,18 +76,30 @@ function layOut() {
   const box = stage.getBoundingClientRect();
   const room = Math.max(window.innerHeight - box.top - 12, 200);
   const gap = 8;
-  let best = { columns: 1, score: -1, fits: false };
-  for (let columns = 1; columns <= Math.min(Math.max(count, 1), 8); columns += 1) {
-    const rows = Math.ceil(count / columns);
-    const width = (box.width - gap * (columns - 1)) / columns;
-    const height = (room - gap * (rows - 1)) / rows;
-    if (columns > 1 && width < 300) break;
-    const fits = height >= 168 && box.width >= 700;
-    const score = fits ? 1e6 + Math.min(width / 2.1, height) * 100 - rows * columns + count : width < 420 ? columns * 100 : 0;
-    if (score > best.score) best = { columns, score, fits, height };
+  const shapes = box.width < 700 ? [] : [{ width: 300, height: 168 }, { width: 225, height: 108 }];
+  for (const least of shapes) {
+    const best = bestColumns(count, box.width, room, gap, least);
+    if (best === null) continue;
+    stage.style.setProperty("--columns", String(best.columns));
+    stage.style.setProperty("--row", `${Math.floor(Math.min(best.height, 620))}px`);
+    return;
   }
-  stage.style.setProperty("--columns", String(best.columns));
-  stage.style.setProperty("--row", best.fits ? `${Math.floor(Math.min(best.height, 620))}px` : "212px");
+  stage.style.setProperty("--columns", String(Math.max(1, Math.floor(box.width / 330))));
+  stage.style.setProperty("--row", "212px");
+}
+
+function bestColumns(count, width, room, gap, least) {
+  let best = null;
+  for (let columns = 1; columns <= Math.max(count, 1); columns += 1) {
+    const rows = Math.max(Math.ceil(count / columns), 1);
+    const tileWidth = (width - gap * (columns - 1)) / columns;
+    const height = (room - gap * (rows - 1)) / rows;
+    if (tileWidth < least.width && columns > 1) break;
+    if (height < least.height) continue;
+    const score = Math.min(tileWidth / 2.1, height) - 0.01 * (rows * columns - count);
+    if (best === null || score > best.score) best = { columns, height, score };
+  }
+  return best;
 }
 
 function showScript(ward) {

@@ -1,6 +1,6 @@
 // One wave of a page: its canvas, label, the reason why nothing can be trusted, and the cover "not live".
 import { SweepTrace } from "./trace.js";
-import { clockTime, el, put, reasonText, show } from "./format.js";
+import { clockTime, el, put, reasonText, sentence, show } from "./format.js";
 
 const observer = new ResizeObserver((entries) => {
   for (const entry of entries) {
@@ -72,28 +72,27 @@ export class WaveView {
 
 // The reason for one wave of a patient, the most telling first. `level`: "none" hides the wave, "dim" dims it.
 export function whyNothing(patient, signal, boxMs) {
-  if (patient.state === "failed") return { level: "none", text: "Session restarting", detail: "This patient's monitoring failed and starts again" };
-  const down = patient.wearables.find((wearable) => wearable.link === "lost");
+  if (patient.state === "failed") return trouble("Session restarting", "monitoring of this patient failed and starts again");
+  const link = patient.wearables.find((wearable) => wearable.link !== "up") ?? null;
+  const newestMs = signal?.newest_us ? signal.newest_us / 1000 : null;
+  const fresh = newestMs !== null && boxMs - newestMs < FRESH_MS;
   const reason = signal?.reason ?? null;
-  const since = signal?.since_us ? `since ${clockTime(signal.since_us / 1000)}` : "";
-  const fresh = signal?.newest_us && boxMs - signal.newest_us / 1000 < 3000;
-  if (reason === "lead_off") return { level: "none", text: "Lead off", detail: `${since} · check the strap and its electrodes`.replace(/^ · /, "") };
-  if (down !== undefined && !fresh) {
-    return { level: "none", text: "Link lost", detail: [since || linkSince(patient), down.reason || "searching for the wearable"].filter(Boolean).join(" · ") };
+  if (link !== null && !fresh) {
+    const words = link.reason || (link.link === "lost" ? "searching for the wearable" : `wearable ${link.link}`);
+    return trouble(newestMs === null ? "Waiting for the wearable" : "Link lost", sinceText(newestMs), words);
   }
-  if (signal === null || patient.state === "waiting_for_signal") {
-    const searching = patient.wearables.find((wearable) => wearable.link !== "up");
-    return { level: "none", text: "Waiting for signal", detail: searching ? `wearable ${searching.link}` : "" };
-  }
-  if (!signal.usable) {
-    const words = signal.reason_text || reasonText(reason);
-    if (!fresh) return { level: "none", text: "No signal", detail: [words, since].filter(Boolean).join(" · ") };
-    return { level: "dim", text: "Poor signal", detail: [words, since].filter(Boolean).join(" · ") };
-  }
-  if (!fresh) return { level: "none", text: "No signal", detail: signal.newest_us ? `since ${clockTime(signal.newest_us / 1000)}` : "" };
-  return null;
+  if (signal === null || newestMs === null || patient.state === "waiting_for_signal") return trouble("Waiting for signal", "");
+  const [title, detail] = sentence(signal.reason_text || reasonText(reason));
+  if (reason === "lead_off") return trouble(title || "Lead off", sinceText(sinceMs(signal)), detail || "check the strap and its electrodes");
+  if (!fresh) return trouble("No signal", sinceText(newestMs), title === "No samples arrive" ? "" : title);
+  if (signal.usable) return null;
+  return { level: "dim", text: title || "Poor signal", detail: [detail, sinceText(sinceMs(signal))].filter(Boolean).join(" · ") };
 }
 
-function linkSince(patient) {
-  return patient.newest_sample_us ? `since ${clockTime(patient.newest_sample_us / 1000)}` : "";
+const FRESH_MS = 3000;
+const sinceMs = (signal) => (signal.since_us ? signal.since_us / 1000 : null);
+const sinceText = (ms) => (ms === null ? "" : `since ${clockTime(ms)}`);
+
+function trouble(text, ...details) {
+  return { level: "none", text, detail: details.filter(Boolean).join(" · ") };
 }
