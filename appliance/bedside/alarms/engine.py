@@ -4,10 +4,12 @@ What it hears goes to rules (`beat_rules`, `vital_rules`, `signal_rules`), which
 track of its condition (`lifecycle`), by the numbers of the table. The engine decides what is believed and what
 is held back:
 
-- arming: no condition of the heart before its signal was valid once;
+- arming: before the first valid ECG a lead that is off is of low priority and poor quality is no alarm; that
+  nothing comes at all is one alarm, after a minute. (The monitor sees no rhythm on a lead it does not believe.)
 - a lead without skin contact is flat: asystole, pauses and slow rates are not believed then, VF and VT are;
 - in a chain (arrhythmia, oxygen) a high condition, while its alarm is open, holds back lesser ones that begin
-  beside it or just after: VT is not also told as an extreme tachycardia;
+  beside it or just after: VT is not also told as an extreme tachycardia. Nothing holds back asystole, VF, VT
+  and desaturation;
 - technical conditions that say the same of one wearable are said once.
 
 Everything held back is a `Suppression` with its reason. Pure: no clock, file or socket; the same input gives the
@@ -79,6 +81,7 @@ class AlarmEngine:
         self._vitals = VitalRules(self.table)
         self._signals = SignalRules(self.table)
         self._leader: tuple[str | None, int] | None = None  # stream whose beats count, engine time of its last
+        self._beaten_us: dict[str | None, int] = {}  # engine time of the last beat on each stream
 
     # ------------------------------------------------------------------ what goes in
 
@@ -193,6 +196,7 @@ class AlarmEngine:
 
     def _beat(self, beat: Beat) -> list[Sign]:
         elapsed_us = self._clock.elapsed_us
+        self._beaten_us[beat.stream] = elapsed_us
         signs: list[Sign] = []
         if self._leader is None or self._leader[0] != beat.stream:
             if self._leader is not None and elapsed_us - self._leader[1] <= LEADER_SILENT_S * US_PER_S:
@@ -258,19 +262,20 @@ class AlarmEngine:
             return self._shown(track)
         self._disbelieve_restored(track)
         blocked = self._blocked(track)
-        track.believe(blocked is not None, self._clock)
+        doubt = blocked or self._contradicted(track)
+        track.believe(doubt is None, self._clock, anew=blocked is not None)
         if track.alarm is None:
-            return self._perhaps_raise(track, blocked)
+            return self._perhaps_raise(track, doubt)
         if track.present:
             return self._still_there(track)
         return self._perhaps_over(track)
 
-    def _perhaps_raise(self, track: Track, blocked: str | None) -> list[Event]:
+    def _perhaps_raise(self, track: Track, doubt: str | None) -> list[Event]:
         if not track.on:
             return self._scribe.suppression_over(track, self._clock)
-        if blocked is None and not track.due(self._clock):
+        if doubt is None and not track.due(self._clock):
             return []
-        held = blocked or self._held(track)
+        held = doubt or self._held(track)
         if held is not None:
             return self._scribe.suppressed(track, held, self._clock)
         over = self._scribe.suppression_over(track, self._clock)
@@ -286,8 +291,12 @@ class AlarmEngine:
             return [self._change(track, AlarmState.ACTIVE, priority if worse else alarm.priority, "condition again")]
         if worse:
             return [self._change(track, AlarmState.ACTIVE, priority, "escalated")]
+        if alarm.state is not AlarmState.ACKNOWLEDGED:
+            return []
+        if track.seen_again and alarm.priority is Priority.HIGH:
+            return [self._change(track, AlarmState.ACTIVE, alarm.priority, "seen again after a restart")]
         waited_us = self._clock.elapsed_us - track.signalled_us
-        if alarm.state is AlarmState.ACKNOWLEDGED and waited_us >= self.table.reminder_s * US_PER_S:
+        if waited_us >= self.table.reminder_s * US_PER_S:
             return [self._change(track, AlarmState.ACTIVE, alarm.priority, "reminder")]
         return []
 
@@ -342,12 +351,18 @@ class AlarmEngine:
     # ------------------------------------------------------------------ what is believed, what is held back
 
     def _blocked(self, track: Track) -> str | None:
-        if not track.condition.lead_off_blocks:
-            return None
-        if self._signals.all_leads_off:
+        if track.condition.lead_off_blocks and self._signals.all_leads_off:
             return "lead off: a lead without contact is flat"
-        if not self._signals.ecg_armed and not track.unconfirmed:
-            return "not armed: no valid ECG yet"
+        return None
+
+    def _contradicted(self, track: Track) -> str | None:
+        """Asystole on one lead while another shows beats is that lead's trouble. VF and VT are never doubted so."""
+        if track.condition.kind != "asystole" or track.stream is None:
+            return None
+        limit_us = track.condition.trigger["limit_s"] * US_PER_S
+        others = (heard_us for stream, heard_us in self._beaten_us.items() if stream != track.stream)
+        if any(self._clock.elapsed_us - heard_us < limit_us for heard_us in others):
+            return "another lead shows beats"
         return None
 
     def _held(self, track: Track) -> str | None:
@@ -361,7 +376,8 @@ class AlarmEngine:
 
     def _outranks(self, higher: Condition, lesser: Condition) -> bool:
         same = higher.chain is not None and higher.chain == lesser.chain
-        return same and higher.rank < lesser.rank and higher.priority is Priority.HIGH
+        lethal = not lesser.can_be_off  # asystole, VF, VT, desaturation: nothing holds them back
+        return same and higher.rank < lesser.rank and higher.priority is Priority.HIGH and not lethal
 
     def _holds(self, higher: Track, lesser: Condition) -> bool:
         """Is the higher condition there with its alarm, or only just over?"""

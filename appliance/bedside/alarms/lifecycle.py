@@ -4,6 +4,7 @@
     ACTIVE --acknowledged by name--> ACKNOWLEDGED
     ACTIVE --condition over--> LATCHED (it latches, or its signals are to be seen) or ENDED
     ACKNOWLEDGED --still there after the reminder time, or escalated--> ACTIVE
+    ACKNOWLEDGED --high, and seen anew after a restart--> ACTIVE (perhaps it is not the one that was acknowledged)
     ACKNOWLEDGED --condition over--> ENDED
     LATCHED --acknowledged by name--> ENDED
     LATCHED --condition again--> ACTIVE (the same alarm, another episode)
@@ -52,9 +53,11 @@ class Track:
     episodes: int = 0
     unconfirmed: bool = False  # restored after a restart, not seen again since
     unconfirmed_us: int = 0  # engine time of the restoration
+    seen_again: bool = False  # restored, and then begun anew: perhaps another episode than the acknowledged one
 
     def take(self, sign: Sign, clock: EngineClock) -> None:
         """Follow what a rule says."""
+        self.seen_again = self.unconfirmed and sign.on
         self.unconfirmed = False
         self.witnesses.discard("restart")
         (self.witnesses.add if sign.on else self.witnesses.discard)(sign.witness)
@@ -71,11 +74,11 @@ class Track:
         self.wearable = sign.wearable or self.wearable
         self.simulated = sign.simulated or self.simulated
 
-    def believe(self, blocked: bool, clock: EngineClock) -> None:
-        """What the rules say counts, unless it is blocked. After a block it must last anew."""
-        if blocked and self.on:
+    def believe(self, believed: bool, clock: EngineClock, *, anew: bool = False) -> None:
+        """What the rules say counts where it is believed. `anew`: when it is believed again, it must last anew."""
+        if anew and self.on:
             self.since_us = clock.elapsed_us + round(SETTLE_S * US_PER_S)
-        present = self.on and not blocked
+        present = self.on and believed
         if present and not self.present:
             self.end_us = None
         elif not present and self.present:

@@ -1,85 +1,87 @@
 """A patient's watch: her monitor and her alarms together, as the gateway and `bedside analyze` run them.
 
+The alarms hear of each event at the time at which it could first be known, and of time passing in steps of
+`STEP_S` between: which alarms come, and when, does not depend on how a stream was cut into blocks.
 Pure: items and times in; events (the monitor's and the alarms' in order) and display waves out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bedside.alarms.engine import AlarmEngine
 from bedside.alarms.table import ConditionTable
 from bedside.core.events import Alarm, Event
 from bedside.core.ids import IdSource
-from bedside.core.samples import Block, Contact, Gap, Item, LinkChange, Reading
+from bedside.core.samples import Block, Gap, Item
 from bedside.core.time import US_PER_S
-from bedside.models.beats import BeatClassifier
+from bedside.monitor.lead import BeatJudge, Stage
 from bedside.monitor.patient import CleanWave, MonitorOutput, PatientMonitor
 
-CELL_S = 0.25
-"""Blocks are cut where the sample index passes a multiple of this; the alarms' time moves in the same steps.
-So which alarms come, and when, does not depend on how the stream was cut."""
-
+STEP_S = 0.5
+"""The alarms' time moves at least this finely while data come."""
 TRUST_S = 30.0
-"""Times of items further than this from the last `advance` mean a clock that was set: the alarms' time stays."""
+"""Items so far from the time of the last `advance` mean a clock that was set: the alarms' time stays."""
+CATCH_UP_S = 3600.0
+"""A hole in a recording longer than this is stepped over at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchOutput:
-    """What a step gave, in the order in which it happened."""
+    """What a step gave, in the order in which it became known."""
 
     events: tuple[Event, ...] = ()
     waves: tuple[CleanWave, ...] = ()
 
 
 class PatientWatch:
-    """Watches one patient. `advance` is called at least once a second, data or not."""
+    """Watches one patient. `advance` is called at least once a second, data or not.
+
+    `classifier` and `stage` are the monitor's.
+    """
 
     def __init__(
         self,
         patient: str,
         ids: IdSource,
-        classifier: BeatClassifier,
+        classifier: BeatJudge,
         simulated: bool,
         *,
+        stage: Stage | None = None,
         table: ConditionTable | None = None,
     ) -> None:
         self.patient = patient
-        self._monitor = PatientMonitor(patient, ids, classifier, simulated)
+        self._monitor = PatientMonitor(patient, ids, classifier, simulated, stage=stage)
         self._alarms = AlarmEngine(patient, ids, simulated=simulated, table=table)
         self._now_us: int | None = None
-        self._advanced_us: int | None = None
+        self._advanced = False
         self._streams: set[str] = set()
 
     def feed(self, item: Item) -> WatchOutput:
         """One item of this patient's wearables."""
-        if not isinstance(item, Block):
-            return self._step(self._monitor.feed(item), self._time_us(item))
-        if item.stream.id not in self._streams:
+        if isinstance(item, Block | Gap) and item.stream.id not in self._streams:
             self._streams.add(item.stream.id)
             self._alarms.stream(item.stream)
-        events: list[Event] = []
-        waves: list[CleanWave] = []
-        for part, until_us in _cells(item):
-            output = self._step(self._monitor.feed(part), until_us)
-            events += output.events
-            waves += output.waves
-        return WatchOutput(tuple(events), tuple(waves))
+        output = self._monitor.feed(item)
+        return self._hear(output, item.end_us if isinstance(item, Block | Gap) else item.time_us)
 
     def advance(self, now_us: int) -> WatchOutput:
-        """It is `now_us`: time runs also when no data come."""
-        self._advanced_us = now_us
+        """It is `now_us`: time runs also when no data come, and goes where the clock was set to."""
+        self._advanced, self._now_us = True, now_us
         output = self._monitor.advance(now_us)
         events: list[Event] = []
         for event in output.events:
             events += [event, *self._alarms.feed(event, now_us)]
         events += self._alarms.advance(now_us)
-        self._now_us = now_us
         return WatchOutput(tuple(events), output.waves)
 
+    def finish(self) -> WatchOutput:
+        """The streams have ended (a recording's end): what was still waiting is decided."""
+        return self._hear(self._monitor.finish(), None)
+
     def acknowledge(self, alarm: str, by: str, now_us: int) -> list[Event]:
-        """Acknowledge in the name of `by`. Raises `KeyError` when no such alarm is open."""
+        """Acknowledge in the name of `by`. Raises `KeyError` when no such alarm is open, `ValueError` for no name."""
         return self._alarms.acknowledge(alarm, by, now_us)
 
     def open(self) -> list[Alarm]:
@@ -88,44 +90,38 @@ class PatientWatch:
 
     def restore(self, alarms: Sequence[Alarm], now_us: int) -> list[Event]:
         """Take over alarms that were open before a restart; nothing that was on is muted by it."""
-        self._advanced_us = self._now_us = now_us
+        self._now_us = now_us
         return self._alarms.restore(alarms, now_us)
 
-    def _step(self, output: MonitorOutput, item_us: int) -> WatchOutput:
-        now_us = self._believed_us(item_us)
+    # ------------------------------------------------------------------ time
+
+    def _hear(self, output: MonitorOutput, end_us: int | None) -> WatchOutput:
         events: list[Event] = []
-        for event in output.events:
+        for event, known_us in zip(output.events, output.known_us, strict=True):
+            now_us = self._believed_us(known_us)
+            events += self._pass_to(now_us - 1)
             events += [event, *self._alarms.feed(event, now_us)]
-        events += self._alarms.advance(now_us)
-        self._now_us = now_us
+            self._now_us = now_us
+        if end_us is not None:
+            events += self._pass_to(self._believed_us(end_us))
         return WatchOutput(tuple(events), output.waves)
 
-    def _believed_us(self, item_us: int) -> int:
-        """The alarms' time when an item of `item_us` arrives: never behind what was said already."""
-        newest_us = self._now_us if self._now_us is not None else item_us
-        if self._advanced_us is not None and abs(item_us - self._advanced_us) > TRUST_S * US_PER_S:
+    def _pass_to(self, until_us: int) -> list[Event]:
+        """Let time pass, step by step on a fixed grid, up to and with `until_us`."""
+        if self._now_us is None:
+            self._now_us = until_us
+        step_us = round(STEP_S * US_PER_S)
+        if until_us - self._now_us > CATCH_UP_S * US_PER_S:
+            self._now_us = until_us - step_us
+        events: list[Event] = []
+        while (at_us := (self._now_us // step_us + 1) * step_us) <= until_us:
+            events += self._alarms.advance(at_us)
+            self._now_us = at_us
+        return events
+
+    def _believed_us(self, at_us: int) -> int:
+        """The alarms' time for something of `at_us`: never behind what was said, never far from `advance`."""
+        newest_us = self._now_us if self._now_us is not None else at_us
+        if self._advanced and at_us - newest_us > TRUST_S * US_PER_S:
             return newest_us
-        return max(item_us, newest_us)
-
-    @staticmethod
-    def _time_us(item: Reading | Contact | LinkChange | Gap) -> int:
-        return item.end_us if isinstance(item, Gap) else item.time_us
-
-
-def _cells(block: Block) -> Iterator[tuple[Block, int]]:
-    """The block in parts that do not cross a cell's edge, each with the time of its cell's end."""
-    cell = max(round(CELL_S * block.rate_hz), 1)
-    first, end = block.first_index, block.first_index + block.counts.size
-    at = first
-    while at < end or at == first:
-        edge = (at // cell + 1) * cell
-        stop = min(edge, end)
-
-        def time_us(index: int) -> int:
-            return block.start_us + round((index - first) * US_PER_S / block.rate_hz)
-
-        part = replace(block, first_index=at, start_us=time_us(at), counts=block.counts[at - first : stop - first])
-        yield part, round(time_us(edge), -3)  # whole milliseconds: rounding of block times does not show
-        if stop == end:
-            return
-        at = stop
+        return max(at_us, newest_us)
