@@ -1,6 +1,7 @@
 """Rules over streams and links: lead off, poor signal, a blind analysis, a lost link, a patient without a signal.
 
-Also knows which signals were valid when, for the engine's arming, cross-checks and restarts. Pure: `elapsed_us` is the engine's own time.
+Also knows which signals were valid when, for the engine's arming, cross-checks and restarts.
+Pure: `elapsed_us` is the engine's own time.
 """
 
 from __future__ import annotations
