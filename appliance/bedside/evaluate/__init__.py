@@ -1,0 +1,1 @@
+"""Recordings through the live path, scored: the same monitor and alarms as at the bedside, on a recording's clock."""

@@ -1,0 +1,504 @@
+"""One recording through the live path, on the recording's own clock; what a live gateway would have said of it.
+
+`contracts/analyze.md` fixes what is written: `NAME.bedside` (WFDB annotations) and `NAME.json`. The recording's lead
+goes block by block into `bedside.alarms.watch.PatientWatch`, exactly as a wearable's would; after each block the clock
+moves to the block's end. Nothing here judges a signal.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from bedside.alarms.watch import PatientWatch, WatchOutput
+from bedside.core.codes import StreamKind
+from bedside.core.errors import SetupError
+from bedside.core.events import (
+    Alarm,
+    Beat,
+    Event,
+    Finding,
+    Json,
+    Numeric,
+    Priority,
+    Quality,
+    Rhythm,
+    Suppression,
+)
+from bedside.core.ids import IdSource
+from bedside.core.samples import MISSING, Block, Counts, Item, StreamInfo
+from bedside.core.time import US_PER_S
+from bedside.evaluate.recordings import READ_S, Channel, Recording, open_recording
+from bedside.models import shipped
+from bedside.models.beats import BeatClassifier
+from bedside.models.inference import Model
+
+START_US = 946_684_800 * US_PER_S
+"""Recordings have no agreed clock: theirs begins at 2000-01-01T00:00:00Z."""
+RUN_OUT_S = 3.0
+"""After the last sample the clock goes on without a signal for so long: the last beats are then judged as live."""
+LABEL_RANK = ("ASYS", "VFL", "VT", "NOISE", "SVTA", "AFIB", "B", "T", "P", "N", "UNK")
+PRIORITY_RANK = (Priority.HIGH, Priority.MEDIUM, Priority.LOW)
+
+
+class Watch(Protocol):
+    """`PatientWatch`, as far as it is used here."""
+
+    def feed(self, item: Item) -> WatchOutput: ...
+
+    def advance(self, now_us: int) -> WatchOutput: ...
+
+
+@dataclass(slots=True)
+class Costs:
+    """CPU seconds by stage."""
+
+    cpu_s: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        began_s = time.process_time()
+        try:
+            yield
+        finally:
+            self.cpu_s[name] = self.cpu_s.get(name, 0.0) + time.process_time() - began_s
+
+
+class MeasuredClassifier(BeatClassifier):
+    """A beat classifier whose CPU seconds are counted."""
+
+    def __init__(self, model: Model | None, costs: Costs) -> None:
+        super().__init__(model)
+        self._costs = costs
+
+    def step(self, *arguments: Any, **more: Any) -> Any:
+        """As `BeatClassifier.step`."""
+        with self._costs.stage("models"):
+            return super().step(*arguments, **more)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """`[start_s, end_s)` on the recording's clock; `end_s` None: still on at its end."""
+
+    name: str
+    start_s: float
+    end_s: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """What the live path said of one lead of a recording."""
+
+    recording: Recording
+    channel: Channel
+    events: tuple[Event, ...]
+    n_samples: int  # read
+    fault: str | None  # why not all was read
+    model_fault: str | None  # why no model judged the beats
+    versions: dict[str, Json]
+    cpu_s: dict[str, float]
+
+    @property
+    def duration_s(self) -> float:
+        return self.n_samples / self.channel.rate_hz
+
+    @property
+    def complete(self) -> bool:
+        return self.fault is None
+
+    def second(self, time_us: int) -> float:
+        """A time on the recording's clock."""
+        return round((time_us - START_US) / US_PER_S, 6)
+
+    def beats(self) -> list[Beat]:
+        """The beats that stood at the end, in order of their R peaks."""
+        taken_back = {event.evidence.get("index") for event in _of(self.events, Finding, kind="beat_retracted")}
+        found = {beat.index: beat for beat in _of(self.events, Beat) if beat.index not in taken_back}
+        return [found[index] for index in sorted(found) if 0 <= index < self.n_samples]
+
+    def rhythm(self) -> list[Span]:
+        """One rhythm at a time: of those that overlap, the gravest."""
+        newest: dict[str, Rhythm] = {}
+        for event in _of(self.events, Rhythm):
+            newest.pop(event.supersedes or "", None)
+            newest[event.id] = event
+        ends = [
+            (event.index, event.end_index if event.end_index is not None else self.n_samples, str(event.label))
+            for event in newest.values()
+        ]
+        return [
+            Span(label, round(first / self.channel.rate_hz, 6), round(last / self.channel.rate_hz, 6))
+            for label, first, last in flatten(ends, self.n_samples)
+        ]
+
+
+def load_classifier(costs: Costs) -> tuple[BeatClassifier, str | None]:
+    """The shipped beat classifier, or one that abstains and why, as the gateway does it."""
+    try:
+        return MeasuredClassifier(Model.load(shipped.path("beats")), costs), None
+    except SetupError as error:
+        return MeasuredClassifier(None, costs), str(error)
+
+
+def flatten(episodes: Iterable[tuple[int, int, str]], n_samples: int) -> list[tuple[str, int, int]]:
+    """Overlapping (first, end, label) as one sequence of (label, first, end): the gravest label of each moment."""
+    steps: list[tuple[int, int, str]] = []
+    for first, end, label in episodes:
+        first, end = max(first, 0), min(end, n_samples)
+        if first < end:
+            steps += [(first, 1, label), (end, -1, label)]
+    spans: list[tuple[str, int, int]] = []
+    here: Counter[str] = Counter()
+    before = 0
+    for at, group in itertools.groupby(sorted(steps), key=lambda one: one[0]):
+        on = [name for name, count in here.items() if count]
+        if on:
+            gravest = min(on, key=LABEL_RANK.index)
+            joins = bool(spans) and spans[-1][0] == gravest and spans[-1][2] == before
+            spans[-1 if joins else len(spans) :] = [(gravest, spans[-1][1] if joins else before, at)]
+        for _, step, name in group:
+            here[name] += step
+        before = at
+    return spans
+
+
+def analyze(
+    path: str | Path,
+    *,
+    lead: str | None = None,
+    block_s: float = 0.5,
+    watch: Callable[[str, IdSource, BeatClassifier], Watch] | None = None,
+) -> Analysis:
+    """Run a recording through the live path. Raises `SetupError` when it cannot be opened or has no such lead.
+
+    `block_s`: how long the blocks are; 0 gives single samples, `inf` the whole recording in one. The result does
+    not depend on it. `watch` replaces the patient's watch, for tests.
+    """
+    if not block_s >= 0:
+        raise SetupError(f"block length {block_s!r} s", hint="give 0 (single samples), a number of seconds, or inf")
+    costs = Costs()
+    recording = open_recording(path)
+    channel = recording.lead(lead) if lead is not None else recording.primary()
+    if not 100 <= channel.rate_hz <= 1000:
+        raise SetupError(
+            f"{recording.path}: lead {channel.name} has {channel.rate_hz:g} samples a second",
+            hint="Bedside analyses 100 to 1000 a second: resample the recording",
+        )
+    classifier, model_fault = load_classifier(costs)
+    now_us = START_US
+    ids = IdSource(lambda: now_us, random.Random(recording.name))  # noqa: S311 (names, not secrets)
+    patient = "recording"
+    watching = watch(patient, ids, classifier) if watch is not None else PatientWatch(patient, ids, classifier, False)
+    info = _stream(channel, patient)
+    events: list[Event] = []
+    reader = _Reader(recording, channel, costs)
+    for block in _blocks(info, reader, block_s):
+        now_us = block.end_us
+        with costs.stage("monitor_and_alarms"):
+            events += watching.feed(block).events
+            events += watching.advance(now_us).events
+    with costs.stage("monitor_and_alarms"):
+        for block in _run_out(info, reader.read_samples, block_s):
+            now_us = block.end_us
+            events += watching.feed(block).events
+            events += watching.advance(now_us).events
+    if "models" in costs.cpu_s:
+        costs.cpu_s["monitor_and_alarms"] -= costs.cpu_s["models"]
+    return Analysis(
+        recording=recording,
+        channel=channel,
+        events=tuple(events),
+        n_samples=reader.read_samples,
+        fault=reader.fault,
+        model_fault=model_fault,
+        versions=_versions(classifier),
+        cpu_s={name: round(seconds, 3) for name, seconds in costs.cpu_s.items()},
+    )
+
+
+class _Reader:
+    """Reads a channel in pieces of `READ_S`, and remembers how far it came and why not further."""
+
+    def __init__(self, recording: Recording, channel: Channel, costs: Costs) -> None:
+        self.read_samples = 0
+        self.fault: str | None = None
+        self._recording, self._channel, self._costs = recording, channel, costs
+
+    def pieces(self) -> Iterator[Counts]:
+        size = round(READ_S * self._channel.rate_hz)
+        while self.fault is None:
+            with self._costs.stage("reading"):
+                counts, self.fault = self._recording.read(self._channel, self.read_samples, size)
+            if counts.size == 0:
+                return
+            self.read_samples += counts.size
+            yield counts
+
+
+def _stream(channel: Channel, patient: str) -> StreamInfo:
+    return StreamInfo(
+        id=f"recording/{channel.name}",
+        patient=patient,
+        wearable="recording",
+        kind=channel.kind or StreamKind.ECG,
+        label=channel.name,
+        rate_hz=channel.rate_hz,
+        unit=channel.unit,
+        unit_per_count=channel.unit_per_count,
+        simulated=False,
+    )
+
+
+def _block(info: StreamInfo, first: int, counts: Counts) -> Block:
+    start_us = START_US + round(first * US_PER_S / info.rate_hz)
+    return Block(stream=info, first_index=first, start_us=start_us, rate_hz=info.rate_hz, counts=counts)
+
+
+def _blocks(info: StreamInfo, reader: _Reader, block_s: float) -> Iterator[Block]:
+    """The recording in blocks of `block_s`."""
+    if math.isinf(block_s):
+        pieces = list(reader.pieces())
+        if pieces:
+            yield _block(info, 0, np.concatenate(pieces))
+        return
+    size = max(round(block_s * info.rate_hz), 1)
+    first, held = 0, np.empty(0, np.int32)
+    for piece in reader.pieces():
+        held = np.concatenate([held, piece])
+        whole = held.size // size * size
+        for at in range(0, whole, size):
+            yield _block(info, first + at, held[at : at + size])
+        first, held = first + whole, held[whole:]
+    if held.size:
+        yield _block(info, first, held)
+
+
+def _run_out(info: StreamInfo, first: int, block_s: float) -> Iterator[Block]:
+    n = round(RUN_OUT_S * info.rate_hz)
+    size = n if math.isinf(block_s) else max(round(block_s * info.rate_hz), 1)
+    for at in range(0, n, size):
+        yield _block(info, first + at, np.full(min(size, n - at), MISSING, np.int32))
+
+
+def _versions(classifier: BeatClassifier) -> dict[str, Json]:
+    model = classifier.model
+    return {
+        "bedside": version("bedside"),
+        "models": {"beats": model.digest} if model is not None else {},
+        "runtime": model.runtime if model is not None else None,
+    }
+
+
+def _of(events: Iterable[Event], cls: type[Any], **wanted: object) -> Iterator[Any]:
+    for event in events:
+        if isinstance(event, cls) and all(getattr(event, name) == value for name, value in wanted.items()):
+            yield event
+
+
+# ---------------------------------------------------------------------- what is written
+
+
+def write(analysis: Analysis, out: Path) -> tuple[Path, Path]:
+    """Write `NAME.bedside` and `NAME.json` into `out` (made if need be). Raises `SetupError` when that fails."""
+    name = analysis.recording.name
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        annotated = _write_annotations(analysis, name, out)
+        document = out / f"{name}.json"
+        document.write_text(json.dumps(report(analysis), indent=1, allow_nan=False) + "\n")
+    except OSError as error:
+        raise SetupError(
+            f"{out}: {error.strerror or error}", hint="choose a folder you may write with --out"
+        ) from error
+    return annotated, document
+
+
+def annotation_rows(analysis: Analysis) -> list[tuple[int, str, int, str]]:
+    """(sample, symbol, subtype, aux) in order: beats at their R peak, `+` where the rhythm, `~` where quality changes.
+
+    `+` and `~` that fall on a beat stand one sample later, as annotation files hold one of a time.
+    """
+    beats = [(beat.index, str(beat.beat_class), 0, "") for beat in analysis.beats()]
+    rate_hz = analysis.channel.rate_hz
+    taken = {index for index, *_ in beats}
+    changes = [(round(span.start_s * rate_hz), "+", 0, f"({span.name}") for span in analysis.rhythm()]
+    changes += [
+        (event.index, "~", 0 if event.usable else 1, event.reason or "")
+        for event in _of(analysis.events, Quality)
+        if 0 <= event.index < analysis.n_samples
+    ]
+    placed = []
+    for sample, symbol, subtype, aux in sorted(changes, key=lambda one: (one[0], one[1])):
+        while sample in taken:
+            sample += 1
+        taken.add(sample)
+        placed.append((sample, symbol, subtype, aux))
+    return sorted(beats + placed)
+
+
+def _write_annotations(analysis: Analysis, name: str, out: Path) -> Path:
+    import wfdb
+
+    rows = annotation_rows(analysis) or [(0, "~", 1, "")]  # a file without any annotation cannot be read by all
+    wfdb.wrann(
+        name,
+        "bedside",
+        np.array([row[0] for row in rows]),
+        symbol=[row[1] for row in rows],
+        subtype=np.array([row[2] for row in rows]),
+        chan=np.full(len(rows), analysis.channel.number),
+        aux_note=[row[3] for row in rows],
+        write_dir=str(out),
+    )
+    return out / f"{name}.bedside"
+
+
+def report(analysis: Analysis) -> dict[str, Json]:
+    """The JSON document of `contracts/analyze.md`."""
+    document: dict[str, Json] = {
+        "record": analysis.recording.name,
+        "rate_hz": analysis.channel.rate_hz,
+        "duration_s": round(analysis.duration_s, 6),
+        "leads": [analysis.channel.name],
+        "simulated": False,
+        "complete": analysis.complete,
+        "fault": analysis.fault,
+        "versions": analysis.versions,
+        "alarms": _alarms(analysis),
+        "suppressed": _suppressed(analysis),
+        "findings": _findings(analysis),
+        "numerics": _numerics(analysis),
+        "rhythm": [{"label": one.name, "start_s": one.start_s, "end_s": one.end_s} for one in analysis.rhythm()],
+        "unjudged": [{"start_s": one.start_s, "end_s": one.end_s, "reason": one.name} for one in unjudged(analysis)],
+        "cpu_s": {**dict(sorted(analysis.cpu_s.items()))},
+    }
+    return document
+
+
+def _within(analysis: Analysis, time_us: int | None) -> float | None:
+    """A moment of the recording, or None for one that lies behind its end."""
+    if time_us is None or analysis.second(time_us) > analysis.duration_s:
+        return None
+    return analysis.second(time_us)
+
+
+def _alarms(analysis: Analysis) -> list[Json]:
+    """Each alarm once: its onset, when it was signalled, when its condition ended."""
+    changes: dict[str, list[Alarm]] = {}
+    for alarm in _of(analysis.events, Alarm):
+        changes.setdefault(alarm.alarm, []).append(alarm)
+    rows: list[tuple[float, str, Json]] = []
+    for history in changes.values():
+        first, last = history[0], history[-1]
+        raised_s = analysis.second(first.raised_us)
+        if raised_s > analysis.duration_s or analysis.second(first.start_us) >= analysis.duration_s:
+            continue  # of the time after the recording
+        during = [one for one in history if analysis.second(one.changed_us) <= analysis.duration_s]
+        newest = during[-1] if during else first
+        rows.append(
+            (
+                raised_s,
+                first.kind,
+                {
+                    "kind": first.kind,
+                    "priority": str(min((one.priority for one in history), key=PRIORITY_RANK.index)),
+                    "start_s": analysis.second(first.start_us),
+                    "end_s": _within(analysis, last.end_us),
+                    "raised_s": raised_s,
+                    "latched": first.latching,
+                    "evidence": dict(newest.evidence),
+                },
+            )
+        )
+    return [row for _, _, row in sorted(rows, key=lambda one: (one[0], one[1]))]
+
+
+def _suppressed(analysis: Analysis) -> list[Json]:
+    newest: dict[str, Suppression] = {}
+    for event in _of(analysis.events, Suppression):
+        newest.pop(event.supersedes or "", None)
+        newest[event.id] = event
+    kept = sorted(newest.values(), key=lambda one: (one.start_us, one.kind))
+    return [
+        {
+            "kind": one.kind,
+            "start_s": analysis.second(one.start_us),
+            "end_s": _within(analysis, one.end_us),
+            "reason": one.reason,
+        }
+        for one in kept
+        if analysis.second(one.start_us) < analysis.duration_s
+    ]
+
+
+def _findings(analysis: Analysis) -> list[Json]:
+    missing: list[Json] = []
+    if analysis.model_fault is not None:
+        missing.append({"kind": "model_missing", "time_s": 0.0, "evidence": {"reason": analysis.model_fault}})
+    return missing + [
+        {"kind": one.kind, "time_s": analysis.second(one.start_us), "evidence": dict(one.evidence)}
+        for one in _of(analysis.events, Finding)
+        if analysis.second(one.start_us) < analysis.duration_s
+    ]
+
+
+def _numerics(analysis: Analysis) -> list[Json]:
+    rows: list[Json] = []
+    for one in _of(analysis.events, Numeric):
+        time_s = analysis.second(one.start_us)
+        if time_s <= analysis.duration_s:
+            value = round(one.value, 4) if one.value is not None else None
+            rows.append(
+                {
+                    "code": str(one.code),
+                    "time_s": time_s,
+                    "value": value,
+                    "unit": one.unit,
+                    "quality": str(one.validity) if one.reason is None else f"{one.validity}: {one.reason}",
+                }
+            )
+    return rows
+
+
+def unjudged(analysis: Analysis) -> list[Span]:
+    """When nothing was judged: the lead could not be believed, or no model spoke for a beat."""
+    rate_hz, spans = analysis.channel.rate_hz, []
+    open_at: tuple[float, str] | None = None
+    for event in _of(analysis.events, Quality):
+        at_s = min(event.index / rate_hz, analysis.duration_s)
+        if open_at is not None:
+            spans.append(Span(open_at[1], round(open_at[0], 6), round(at_s, 6)))
+        open_at = None if event.usable else (at_s, event.reason or "unknown")
+    if open_at is not None and open_at[0] < analysis.duration_s:
+        spans.append(Span(open_at[1], round(open_at[0], 6), round(analysis.duration_s, 6)))
+    spans += _unjudged_beats(analysis.beats(), rate_hz)
+    return sorted((one for one in spans if one.end_s is None or one.end_s > one.start_s), key=lambda one: one.start_s)
+
+
+def _unjudged_beats(beats: Sequence[Beat], rate_hz: float) -> list[Span]:
+    """Runs of beats that no model judged, from the first of them to the next that was."""
+    spans: list[Span] = []
+    began: float | None = None
+    for beat in beats:
+        at_s = round(beat.index / rate_hz, 6)
+        if not beat.judged and began is None:
+            began = at_s
+        elif beat.judged and began is not None:
+            spans.append(Span("beats not judged", began, at_s))
+            began = None
+    if began is not None:
+        spans.append(Span("beats not judged", began, round(beats[-1].index / rate_hz, 6)))
+    return spans

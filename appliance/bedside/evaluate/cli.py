@@ -1,0 +1,83 @@
+"""Commands over recordings: `bedside analyze`, `bedside evaluate beats`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+FIGURES = Path("compliance/figures")
+
+
+@click.command()
+@click.argument("record", type=click.Path(path_type=Path))
+@click.option("--lead", help="Analyse this lead alone (default: MLII or II, else the first ECG).")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where to write.")
+@click.option(
+    "--block-s", type=float, default=0.5, show_default=True, help="Length of the blocks; 0: single samples; inf: one."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the JSON document too.")
+def analyze(record: Path, lead: str | None, out: Path, block_s: float, as_json: bool) -> None:
+    """Run RECORD (WFDB, or an EDF file) through the live path.
+
+    Writes NAME.bedside (WFDB annotations) and NAME.json (alarms, numerics, findings) into the folder --out.
+    """
+    from bedside.core.errors import SetupError
+    from bedside.evaluate import analyze as analysis
+
+    done = analysis.analyze(record, lead=lead, block_s=block_s)
+    annotations, document = analysis.write(done, out)
+    if as_json:
+        click.echo(document.read_text(), nl=False)
+    else:
+        cpu_s = sum(done.cpu_s.values())
+        click.echo(f"{done.recording.name} lead {done.channel.name}: {done.duration_s:.1f} s in {cpu_s:.2f} CPU s")
+        click.echo(f"  {len(done.beats())} beats, {len(done.rhythm())} rhythm episodes -> {annotations}")
+        click.echo(f"  {len(analysis.report(done)['alarms'] or [])} alarms -> {document}")  # type: ignore[arg-type]
+        if done.model_fault is not None:
+            click.echo(f"  beats are not judged: {done.model_fault}", err=True)
+    if not done.complete:
+        raise SetupError(
+            f"{done.recording.path}: {done.fault}",
+            hint=f"what was read until then is in {document}, marked as not complete; get the recording again",
+        )
+
+
+@click.group()
+def evaluate() -> None:
+    """Score the live path on annotated recordings (EC57, IEC 60601-2-47)."""
+
+
+@evaluate.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--reference", default="atr", show_default=True, help="Extension of the experts' annotations.")
+@click.option("--ann", "given", help="Score annotations with this extension instead of running the live path.")
+@click.option("--ann-dir", type=click.Path(path_type=Path), help="Where those are (default: FOLDER).")
+@click.option("--lead", help="Use this lead of every record.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Keep what the analysis writes.")
+@click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--write", "keep", is_flag=True, help=f"Keep the figures in {FIGURES}/.")
+def beats(
+    folder: Path,
+    reference: str,
+    given: str | None,
+    ann_dir: Path | None,
+    lead: str | None,
+    out: Path | None,
+    processes: int,
+    as_json: bool,
+    keep: bool,
+) -> None:
+    """Beats and their classes against the experts' of every record in FOLDER: the EC57 table."""
+    from bedside.evaluate.beat_table import as_table, evaluate_folder, summary, write_figures
+
+    scores = evaluate_folder(
+        folder, reference=reference, given=given, given_dir=ann_dir, lead=lead, out=out, processes=processes
+    )
+    document = summary(scores)
+    if keep:
+        who = f" --ann {given}" if given else ""
+        write_figures(document, FIGURES, f"beats-{given}" if given else "beats", f"bedside evaluate beats DIR{who}")
+    click.echo(json.dumps(document, indent=1) if as_json else as_table(document))
