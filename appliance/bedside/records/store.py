@@ -20,7 +20,7 @@ from bedside.core.errors import SetupError, StoreError
 from bedside.core.ports import Batch, Patient
 from bedside.core.samples import StreamInfo
 from bedside.core.time import SystemClock, iso_utc
-from bedside.records.database import DamagedError, connect, guarded, quick_check, transaction
+from bedside.records.database import DamagedError, check, connect, guarded, transaction
 from bedside.records.draft import RECORDS_KEY, Draft
 from bedside.records.entries import INSERT, checkpoint_binding
 from bedside.records.files import FolderLock, write_atomically
@@ -312,7 +312,7 @@ def open_reader(home: Home, *, passphrase: str | None = None) -> Records:
 def _open(home: Home, keys: KeyRing, lock: FolderLock, now_us: Callable[[], int]) -> tuple[RecordStore, bool]:
     connection = connect(home.store_db, writing=True)
     try:
-        checked = quick_check(connection, home.store_db)
+        checked = check(connection, home.store_db)
         with guarded(home.store_db, "preparing"):
             migrate(Database(connection, execute_plugins=False))
         return RecordStore(home.store_db, connection, keys, lock, now_us), checked

