@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bumble import hci, ll
 from bumble.controller import Connection as LinkConnection
@@ -202,7 +202,25 @@ class QuietController(Controller):
 
 
 class QuietHost(Host):
-    """A host that formats no packet for the log."""
+    """A host that formats no packet for the log, and whose commands are not cut off from their answers.
+
+    In bumble a cancelled command leaves its answer to be taken for the next command's; here the command runs to its
+    end although nobody waits for it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._commands: set[asyncio.Task[Any]] = set()
+
+    async def _send_command(
+        self,
+        command: hci.HCI_SyncCommand[Any] | hci.HCI_AsyncCommand,
+        response_timeout: float | None = None,
+    ) -> hci.HCI_Command_Complete_Event[Any] | hci.HCI_Command_Status_Event:
+        task = asyncio.create_task(super()._send_command(command, response_timeout))
+        self._commands.add(task)
+        task.add_done_callback(self._commands.discard)
+        return await asyncio.shield(task)
 
     def send_hci_packet(self, packet: hci.HCI_Packet) -> None:
         if self.hci_sink is not None:

@@ -91,10 +91,10 @@ class Intake:
             battery.LEVEL: self._battery,
         }
 
-    def open_stream(self, info: StreamInfo, first_index: int) -> None:
+    def open_stream(self, info: StreamInfo, first_index: int, resumed_us: int | None) -> None:
         """The ECG stream's facts are known; from now on frames become blocks."""
         self.stream = info
-        self._timeline = Timeline(info.rate_hz, first_index)
+        self._timeline = Timeline(info.rate_hz, first_index, resumed_us)
 
     def begin_link(self, now_s: float) -> None:
         """A new link: contact is told anew, and samples missing until the next frame were lost with the link."""

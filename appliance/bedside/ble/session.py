@@ -19,7 +19,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ from bleak import BleakClient
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
-from bleak.exc import BleakError
+from bleak.exc import BleakBluetoothNotAvailableError, BleakError
 
 from bedside.ble import battery, heart_rate, plx, pmd
 from bedside.ble.intake import Intake
@@ -74,7 +74,8 @@ class WearableConfig:
     simulated: bool = False
     ecg_stream: str | None = None  # the stream's id; None: its ECG is not wanted
     ecg_lead: str | None = None  # None: as the wearable says, else "ECG"
-    ecg_first_index: int = 0  # where the stream goes on after a restart of the box
+    ecg_first_index: int = 0  # where the stream goes on after a restart of the box …
+    ecg_resumed_us: int | None = None  # … and when the sample before that index ended: the time since is a gap
 
     def __post_init__(self) -> None:
         if self.address is None and self.advertised_name is None:
@@ -117,21 +118,25 @@ class WearableSession:
         """Items that wait to be taken; bounded."""
         return len(self._outbox)
 
-    async def items(self) -> AsyncIterator[Item]:
+    async def items(self) -> AsyncGenerator[Item, None]:
         """Items until `close`. Raises only for a bug in this package."""
         if self._closing:
             return
         if self._task is not None:
             raise RuntimeError("items() of a session are taken once")
         self._task = asyncio.create_task(self._run(), name=f"wearable {self.config.id}")
-        self._task.add_done_callback(lambda _: self._outbox.close())
+        self._task.add_done_callback(self._on_ended)
         try:
             while (item := await self._outbox.get()) is not None:
                 yield item
             if not self._closing:
-                await self._task  # it ended by itself: a bug, raised here
+                await self._task
         finally:
             await self.close()
+
+    def _on_ended(self, _: asyncio.Task[None]) -> None:
+        if not self._closing:  # by itself: a bug, which `items` raises after what came before
+            self._outbox.close()
 
     async def close(self) -> None:
         """End the session and its link; `items` gives what is left and ends. Safe to call twice, and at any time."""
@@ -299,6 +304,7 @@ class WearableSession:
                     simulated=self.config.simulated,
                 ),
                 self.config.ecg_first_index,
+                self.config.ecg_resumed_us,
             )
         await self._notify(client, pmd.DATA)
         settings: pmd.Settings = {pmd.Setting.SAMPLE_RATE: (rate_hz,)}
@@ -406,4 +412,8 @@ def _reason(error: Exception) -> str:
         return str(error)
     if isinstance(error, TimeoutError):
         return "the wearable did not answer in time"
+    if isinstance(error, BleakBluetoothNotAvailableError):
+        return "this box's Bluetooth is switched off, missing or not allowed"
+    if isinstance(error, OSError):
+        return "this box's Bluetooth service does not answer: is bluetoothd running?"
     return f"the radio reported {type(error).__name__}"

@@ -49,16 +49,21 @@ class Placement:
 
 
 class Timeline:
-    """The memory of one stream across links; `first_index` is the index of the first sample it will see."""
+    """The memory of one stream across links.
 
-    def __init__(self, rate_hz: float, first_index: int = 0) -> None:
+    `first_index` is the index after the last sample known; `resumed_us` when that one ended (after a restart of the
+    box): what passed since then becomes a gap. None: the stream begins.
+    """
+
+    def __init__(self, rate_hz: float, first_index: int = 0, resumed_us: int | None = None) -> None:
         self.rate_hz = rate_hz
         self.next_index = first_index
         self.late_frames = 0  # told apart from gaps: their samples were declared lost already
         self._period_ns = 1e9 / rate_hz
         self._last_ns: int | None = None
         self._arrived_us = 0
-        self._end_us = 0  # our time just after the last placed sample
+        self._end_us = resumed_us or 0  # our time just after the last placed sample
+        self._resumed_us = resumed_us
         self._late_in_a_row = 0
         self._offsets: deque[tuple[int, int]] = deque()  # (arrival, offset), offsets rising: a sliding minimum
         self._offset_max_us = 0
@@ -95,6 +100,9 @@ class Timeline:
         offset_us, spread_us = self._offset(arrived_us, arrived_us - last_ns // 1000)
         end_us = last_ns // 1000 + offset_us + round(self._period_ns / 1000)
         start_us = end_us - round(n_samples * self._period_ns / 1000)
+        if self._last_ns is None and self._resumed_us is not None:
+            hole_samples = max(0, round((start_us - self._resumed_us) * 1000 / self._period_ns))
+            cause = "restart"
         hole = None
         if hole_samples:
             hole = Hole(self.next_index, hole_samples, self._end_us, max(start_us, self._end_us), cause)

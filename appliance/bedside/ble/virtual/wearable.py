@@ -79,6 +79,7 @@ class VirtualWearable:
         self._clock_restarted_s = 0.0
         frame = frame_samples or max(1, min(pmd.ECG_SAMPLES_MAX, math.floor(FRAME_S_MAX * self.rate_hz)))
         self._frame_samples = frame
+        self._muted: set[str] = set()
         self._replacements: dict[str, deque[bytes]] = {}
         self._task: asyncio.Task[None] | None = None
         self._jobs: set[asyncio.Task[None]] = set()
@@ -109,6 +110,8 @@ class VirtualWearable:
         self.device.advertising_data = advertising_data(name, services)
         self.device.advertising_interval_min = self.device.advertising_interval_max = ADVERTISING_MS
         self.device.on(self.device.EVENT_CONNECTION, self._on_connection)
+        for uuid, characteristic in self._table.by_uuid.items():
+            characteristic.on(characteristic.EVENT_SUBSCRIPTION, lambda *_, uuid=uuid: self.mute(uuid, False))
 
     async def start(self) -> None:
         """Switch on: advertise, and measure."""
@@ -150,6 +153,13 @@ class VirtualWearable:
     def replace_next(self, uuid: str, *payloads: bytes) -> None:
         """Fault: these bytes take the place of the next notifications of `uuid`."""
         self._replacements.setdefault(uuid, deque()).extend(payloads)
+
+    def mute(self, uuid: str, muted: bool = True) -> None:
+        """Fault: the wearable stops sending `uuid`, and says nothing of it, until the next subscription to it."""
+        if muted:
+            self._muted.add(uuid)
+        else:
+            self._muted.discard(uuid)
 
     def flood(self, uuid: str, payload: bytes, *, rate_hz: float, duration_s: float) -> None:
         """Fault: send `payload` `rate_hz` times a second for `duration_s`, beside all else."""
@@ -271,7 +281,7 @@ class VirtualWearable:
 
     def _send(self, uuid: str, payload: bytes) -> bool:
         """Notify, unless the dice or a fault say otherwise; True when `payload` itself went out to a subscriber."""
-        if not self._table.subscribers(uuid):
+        if uuid in self._muted or not self._table.subscribers(uuid):
             return False
         counts = self.ledger
         loss = self.physiology.radio(self.at_s).loss
