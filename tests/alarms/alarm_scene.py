@@ -14,6 +14,7 @@ from bedside.core.events import (
     Beat,
     BeatClass,
     Event,
+    Finding,
     Link,
     Numeric,
     Quality,
@@ -109,6 +110,12 @@ class Scene:
         return self.feed(
             Rhythm(**self._base(start_us), stream=STREAM, label=label, index=0, end_us=end_us)  # type: ignore[arg-type]
         )
+
+    def pause(self, rr_s: float) -> list[Event]:
+        """A beat after a long interval, as the monitor tells of it."""
+        said = self.beat(BeatClass.N, rr_s)
+        finding = Finding(**self._base(), stream=STREAM, kind="pause", evidence={"rr_s": rr_s})  # type: ignore[arg-type]
+        return said + self.feed(finding)
 
     def quality(self, usable: bool, reason: str | None = None) -> list[Event]:
         return self.feed(

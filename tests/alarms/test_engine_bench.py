@@ -156,14 +156,14 @@ def test_rates_inside_the_extremes_raise_nothing_of_them(bpm: int, kind: str | N
 
 def test_one_long_pause_is_a_pause_and_no_bradycardia() -> None:
     scene = Scene()
-    scene.beat(BeatClass.N, 3.4)
+    scene.pause(3.4)
     scene.beats(BeatClass.N, 6, 0.8)
     assert scene.states("pause") == [ACTIVE, LATCHED]
     assert not scene.alarms("extreme_bradycardia")
     assert scene.one("pause").text == "Pause: 3.4 s between two beats (limit 3.0 s)"
     scene.wait(30.0)
     assert scene.states("pause") == [ACTIVE, LATCHED, ENDED]  # shown for its time, then gone
-    assert not Scene().beat(BeatClass.N, 2.9)
+    assert not Scene().pause(2.9)
 
 
 @pytest.mark.parametrize(("bpm", "alarms"), [(119, 0), (120, 0), (121, 1), (50, 0), (49, 1)])

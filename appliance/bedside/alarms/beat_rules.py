@@ -1,4 +1,4 @@
-"""Rules over single beats: ventricular runs and tachycardia, extreme rates, pauses, ectopics a minute.
+"""Rules over single beats: ventricular runs and tachycardia, extreme rates, ectopics a minute.
 
 Beats come about a second after their R peak, in order; unjudged beats (class Q) neither make nor break a run.
 Pure: `elapsed_us` is the engine's own time at which a beat was heard.
@@ -40,8 +40,6 @@ class BeatRules:
     def __init__(self, table: ConditionTable) -> None:
         self._vt = table["ventricular_tachycardia"].trigger
         self._short = table["ventricular_run"].trigger
-        self._pause_s = table["pause"].trigger["limit_s"]
-        self._asystole_s = table["asystole"].trigger["limit_s"]
         self._fast = table["extreme_tachycardia"].trigger
         self._slow = table["extreme_bradycardia"].trigger
         self._frequent = table["frequent_ventricular_beats"].trigger
@@ -62,9 +60,6 @@ class BeatRules:
         signs = self._runs(beat)
         signs += self._rate_sign("extreme_tachycardia", above=True)
         signs += self._rate_sign("extreme_bradycardia", above=False)
-        if interval_s is not None and interval_s >= self._pause_s:
-            onset_us = beat.start_us - round(interval_s * US_PER_S)
-            signs.append(self._sign("pause", True, onset_us, beat.start_us, rr_s=interval_s, limit_s=self._pause_s))
         if beat.beat_class is BeatClass.V:
             self._ectopics.append(elapsed_us)
         return signs + self._count(elapsed_us)
@@ -124,6 +119,7 @@ class BeatRules:
     def _end_run(self) -> list[Sign]:
         run, self._run = self._run, _Run()
         if run.tachycardia:
+            self._ectopics.clear()  # what VT has told is not told again as frequent ectopics
             return [self._vt_sign(run, on=False)]
         least = int(self._short["beats"])
         if run.beats < least:

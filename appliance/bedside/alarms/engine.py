@@ -55,6 +55,7 @@ RHYTHM_KINDS = {
     RhythmLabel.SVT: "supraventricular_tachycardia",
 }
 TECHNICAL_CONFIRM_S = 60.0  # the box's own conditions are said anew by the gateway within so long of a start
+GRACE_S = 10.0  # a signal needs so long to come back after its link or lead did
 LEADER_SILENT_S = 3.0  # beats are counted on one lead; another takes over when it has been silent so long
 
 
@@ -189,6 +190,8 @@ class AlarmEngine:
                 return self._quality(event)
             case Link():
                 return self._signals.link(event)
+            case Finding(kind="pause"):
+                return self._pause(event)
             case Finding() if event.kind in self.table and isinstance(event.evidence.get("on"), bool):
                 return [_finding_sign(event, self.table[event.kind])]
             case _:
@@ -224,6 +227,19 @@ class AlarmEngine:
             Sign(
                 kind=kind, on=on, witness="rhythm", onset_us=rhythm.start_us, end_us=rhythm.end_us,
                 stream=rhythm.stream, simulated=rhythm.simulated, fields=fields,
+            )
+        ]  # fmt: skip
+
+    def _pause(self, finding: Finding) -> list[Sign]:
+        """The monitor tells of intervals that it saw whole; another lead's beats may have filled it."""
+        rr_s, limit_s = finding.evidence.get("rr_s"), self.table["pause"].trigger["limit_s"]
+        led = self._leader is None or self._leader[0] == finding.stream
+        if not led or not isinstance(rr_s, int | float) or rr_s < limit_s:
+            return []
+        return [
+            Sign(
+                kind="pause", on=True, onset_us=finding.start_us - round(rr_s * US_PER_S), end_us=finding.start_us,
+                stream=finding.stream, simulated=finding.simulated, fields={"rr_s": rr_s, "limit_s": limit_s},
             )
         ]  # fmt: skip
 
@@ -370,9 +386,14 @@ class AlarmEngine:
         for other in self._tracks.values():
             if self._outranks(other.condition, condition) and self._holds(other, condition):
                 return f"{other.condition.kind} outranks it"
-            if other.condition.kind in condition.held_by and other.present and other.wearable == track.wearable:
+            if other.condition.kind in condition.held_by and self._says_it(other, track):
                 return f"{other.condition.kind} already says so"
         return None
+
+    def _says_it(self, cause: Track, track: Track) -> bool:
+        """Does this technical condition of the same wearable explain the other, or did until a moment ago?"""
+        recently = cause.episodes > 0 and self._clock.elapsed_us - cause.gone_us <= GRACE_S * US_PER_S
+        return cause.wearable == track.wearable and (cause.present or recently)
 
     def _outranks(self, higher: Condition, lesser: Condition) -> bool:
         same = higher.chain is not None and higher.chain == lesser.chain

@@ -31,7 +31,10 @@ class _Stream:
 
     @property
     def label(self) -> str:
-        return self.info.label if self.info is not None else "ECG"
+        """As it stands in a sentence."""
+        if self.info is None:
+            return "the ECG"
+        return f"lead {self.info.label}" if self.is_ecg else self.info.label
 
     @property
     def wearable(self) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bedside.alarms.signs import Sign
 from bedside.alarms.table import ConditionTable
 from bedside.core.codes import Code
-from bedside.core.events import Numeric
+from bedside.core.events import Evidence, Numeric
 from bedside.core.samples import Validity
 from bedside.core.time import US_PER_S
 
@@ -40,6 +40,7 @@ class _Limit:
     def take(self, value: float, elapsed_us: int) -> bool:
         """A valid value; is the limit violated now?"""
         self.valid_us = elapsed_us
+        value = round(value)  # as the screen shows it, so that no alarm contradicts it
         edge = self.bound - self.sense * self.slack if self.on else self.bound
         violated = (value - edge) * self.sense > 0
         if violated and not self.on:
@@ -161,6 +162,10 @@ class VitalRules:
 
 
 def _limit_sign(limit: _Limit, on: bool, numeric: Numeric, label: str) -> Sign:
+    # a value between the limit and its hysteresis keeps the alarm, but does not stand in its sentence
+    value = round(numeric.value) if numeric.value is not None else None
+    beyond = value is not None and (value - limit.bound) * limit.sense > 0
+    told: Evidence = {"value": value, "limit": limit.bound, "label": label, "code": str(numeric.code)}
     return Sign(
         kind=limit.kind,
         on=on,
@@ -169,5 +174,5 @@ def _limit_sign(limit: _Limit, on: bool, numeric: Numeric, label: str) -> Sign:
         stream=numeric.stream,
         wearable=numeric.source if numeric.code is not Code.HEART_RATE else None,
         simulated=numeric.simulated,
-        fields={"value": numeric.value, "limit": limit.bound, "label": label, "code": str(numeric.code)} if on else {},
+        fields=told if on and beyond else {},
     )

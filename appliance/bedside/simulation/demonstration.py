@@ -62,7 +62,7 @@ def _timetable(seed: int, *happenings: Happening) -> Timetable:
 def _fibrillation() -> Timetable:
     return _timetable(
         101,
-        Happening(45, 135, What.AF, rate_bpm=108, text="atrial fibrillation begins"),
+        Happening(45, 135, What.AF, rate_bpm=96, text="atrial fibrillation begins"),
         Happening(390, 60, What.SINUS, rate_bpm=134, text="sinus tachycardia, 134/min"),
     )
 
