@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from bedside.core.api import PatientView, Ward
+from bedside.core.api import NumericView, PatientView, Ward
 from bedside.core.errors import SetupError
 from bedside.core.time import iso_utc
 from bedside.settings import Home, Settings, home_from, settings_from
@@ -98,9 +98,11 @@ def run(
             f"{place.path / 'bedside.toml'} names no patient",
             hint="see the demonstration with `bedside run --demo`, or add a patient: appliance/README.md shows how",
         )
-    for replay in replays:
-        if not replay.with_suffix(".hea").exists():
-            raise SetupError(f"{replay.with_suffix('.hea')}: there is no such record", hint="name a WFDB header file")
+    if replays:
+        from bedside.evaluate.recordings import open_recording
+
+        for replay in replays:
+            open_recording(replay).primary()  # a bad one is said here, before anything is started
     chosen = _free_port(settings.host, settings.port, given=port is not None or "BEDSIDE_PORT" in os.environ)
     asyncio.run(_run(place, settings, virtual, demo, replays, speed, chosen, no_browser))
 
@@ -210,7 +212,7 @@ def _show_ward(ward: Ward) -> None:
     click.echo(f"Bedside {ward['version']}, {kind}, {iso_utc(ward['time_us'])}; sound: {ward['audio']}")
     for part in ward["parts"]:
         mark = click.style(part["state"], fg="green" if part["state"] == "ok" else "red")
-        click.echo(f"  {part['name']:<12} {mark}  {part['detail']}")
+        click.echo(f"  {part['name']:<14} {mark}  {part['detail']}")
     for alarm in ward["alarms"]:
         click.echo("  " + _alarm_line(cast("dict[str, Any]", alarm)))
     for patient in ward["patients"]:
@@ -220,17 +222,17 @@ def _show_ward(ward: Ward) -> None:
 def _show_patient(patient: PatientView) -> None:
     simulated = " SIMULATED" if patient["simulated"] else ""
     click.echo(f"\n{click.style(patient['name'], bold=True)}  {patient['bed']}{simulated}")
-    numbers = [
-        f"{n['label']} {'---' if n['value'] is None else round(n['value'], n['decimals'])}"
-        for n in patient["numerics"]
-        if n["label"]
-    ]
+    numbers = [f"{one['label']} {_number(one)}" for one in patient["numerics"]]
     click.echo("  " + "   ".join(numbers))
     for signal_view in patient["signals"]:
         if not signal_view["usable"]:
             click.echo(f"  {signal_view['label']}: {signal_view['reason_text'] or 'not usable'}")
     for alarm in patient["alarms"]:
         click.echo("  " + _alarm_line(cast("dict[str, Any]", alarm)))
+
+
+def _number(numeric: NumericView) -> str:
+    return "---" if numeric["value"] is None else f"{numeric['value']:.{numeric['decimals']}f}"
 
 
 def _alarm_line(alarm: dict[str, Any]) -> str:

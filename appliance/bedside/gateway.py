@@ -18,6 +18,7 @@ import dataclasses
 import logging
 import os
 import random
+import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -57,8 +58,8 @@ from bedside.ward.ward import Admission, WardFacts, WardMonitor
 log = logging.getLogger(__name__)
 
 HEALTH_S = 2.0
+DISK_BYTES_MIN = 500_000_000  # about two months of one patient
 RESUME_LOOK_BACK_US = 60 * 1_000_000
-DEMONSTRATION_EPOCH_S = 60  # a newcomer sees a verified statement within two minutes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,12 +134,19 @@ class Gateway:
     async def _health(self) -> None:
         """Ask the parts that do not say it themselves how they do."""
         while True:
+            self.ward.parts.set("ble", *self.ward.links())
+            disk_low, free = await self._edges.records_worker.run(self._disk)
+            self.ward.condition("disk", disk_low, detail=free)
             if self.sender is not None:
                 view = self.sender.status()
                 self.ward.parts.set("network", view["state"], view["detail"])
                 failing = view["state"] in ("degraded", "failed")
                 self.ward.condition("network", failing, detail=view["detail"] if failing else "")
             await asyncio.sleep(HEALTH_S)
+
+    def _disk(self) -> tuple[bool, str]:
+        free_bytes = shutil.disk_usage(self._home.path).free
+        return free_bytes < DISK_BYTES_MIN, f"{free_bytes / 1e9:.1f} GB free"
 
     async def _end(self) -> None:
         self.ward.audit("gateway", "stop")

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from bedside.core.samples import MISSING
+from bedside.evaluate.recordings import open_recording
 from bedside.gateway import Body
+from bedside.simulation.bodies import RecordedBody
 from bedside.simulation.demonstration import demonstration, toy_recording
+
+log = logging.getLogger(__name__)
+
+UV_PER_MV = 1000.0
 
 
 def bodies_for(*, demo: bool, replays: Sequence[Path]) -> list[Body]:
@@ -18,4 +28,13 @@ def bodies_for(*, demo: bool, replays: Sequence[Path]) -> list[Body]:
 
 
 def replayed(path: Path, bed: str) -> Body:
-    raise NotImplementedError
+    """A recording's primary ECG lead as a body, at its own rate; samples that it lacks are played as 0 mV."""
+    recording = open_recording(path)
+    lead = recording.primary()
+    counts, fault = recording.read(lead, 0, recording.samples(lead))
+    if fault is not None:
+        log.warning("recording is not whole", extra={"reason": fault})
+    value_uv = np.where(counts == MISSING, 0.0, counts * lead.unit_per_count * UV_PER_MV)
+    name = f"{recording.name} (recording)"
+    body = RecordedBody(np.rint(value_uv).astype(np.int32), lead.rate_hz, lead.name, name, bed=bed)
+    return Body(physiology=body, bed=bed)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from bedside.core.time import Clock
     from bedside.operator.sink import Sink
 
 HOME = click.option("--home", type=click.Path(path_type=Path), default=None, help="Data folder (or BEDSIDE_HOME).")
@@ -30,15 +31,19 @@ def operator() -> None:
     "--offer-token",
     type=click.Path(path_type=Path, dir_okay=False),
     default=None,
-    help="Write a one-time enrolment token here while no gateway has enrolled (for the box's own gateway).",
+    help="Write a one-time enrolment token here, for the box's own gateway.",
 )
-def run(home: Path | None, epoch_s: float, offer_token: Path | None) -> None:
+@click.option("--speed", type=click.FloatRange(min=0.01), default=1.0, hidden=True)
+@click.option("--origin-us", type=int, default=0, hidden=True)
+def run(home: Path | None, epoch_s: float, offer_token: Path | None, speed: float, origin_us: int) -> None:
     """Run the operator's service until SIGTERM or Ctrl-C."""
     import asyncio
 
+    from bedside.core.time import ScaledClock, SystemClock
     from bedside.settings import home_from
 
-    asyncio.run(_serve(home_from(home).operator, epoch_s, offer_token))
+    clock = SystemClock() if speed == 1.0 else ScaledClock(origin_us, speed)
+    asyncio.run(_serve(home_from(home).operator, clock, epoch_s, offer_token))
 
 
 @operator.command()
@@ -82,7 +87,8 @@ def enrol_token(home: Path | None, hours: float) -> None:
     sink = Sink.open(folder / "operator.db")
     try:
         token = secrets.token_urlsafe(24)
-        sink.put_token(token, SystemClock().now_us() + round(hours * 3600 * US_PER_S))
+        now_us = SystemClock().now_us()
+        sink.put_token(token, now_us + round(hours * 3600 * US_PER_S), now_us)
     finally:
         sink.close()
     click.echo(token)
@@ -120,11 +126,11 @@ def approve(kid: str, home: Path | None) -> None:
     )
 
 
-async def _serve(folder: Path, epoch_s: float, offer_token: Path | None) -> None:
+async def _serve(folder: Path, clock: Clock, epoch_s: float, offer_token: Path | None) -> None:
     import asyncio
     import signal
 
-    from bedside.core.time import SystemClock, ThreadWorker
+    from bedside.core.time import ThreadWorker
     from bedside.operator.service import OperatorService
 
     stop = asyncio.Event()
@@ -132,7 +138,7 @@ async def _serve(folder: Path, epoch_s: float, offer_token: Path | None) -> None
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     worker = ThreadWorker("operator-db")
-    service = OperatorService(folder, clock=SystemClock(), worker=worker, epoch_s=epoch_s)
+    service = OperatorService(folder, clock=clock, worker=worker, epoch_s=epoch_s)
     try:
         await service.start()
         if offer_token is not None:

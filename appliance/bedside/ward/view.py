@@ -102,6 +102,10 @@ class PatientBoard:
             case _:
                 pass
 
+    def links(self) -> list[LinkState]:
+        """The state of each wearable's link."""
+        return [wearable.link for wearable in self._wearables.values()]
+
     def newest_us(self) -> int | None:
         """When the newest sample of any stream was taken."""
         return max((s.newest_us for s in self._signals.values() if s.newest_us is not None), default=None)

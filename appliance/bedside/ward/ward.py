@@ -20,7 +20,7 @@ from bedside.core.events import Alarm, Audit, Event, Json, to_dict
 from bedside.core.ids import IdSource
 from bedside.core.physiology import ScriptLine
 from bedside.core.ports import Patient, SampleSource, Store
-from bedside.core.samples import Block
+from bedside.core.samples import Block, LinkState
 from bedside.core.time import US_PER_S, Clock, Worker, iso_utc
 from bedside.monitor.patient import CleanWave
 from bedside.ward.parts import Parts, keep_running
@@ -130,6 +130,12 @@ class WardMonitor:
         """Monotonic time at which the session that is furthest behind last ticked: the heartbeat's proof."""
         alive = [s.ticked_s for s in self._sessions.values() if not s.board.failed]
         return min(alive, default=self._clock.monotonic_s())
+
+    def links(self) -> tuple[str, str]:
+        """State and detail of the wearables' links, for the list of parts."""
+        links = [link for session in self._sessions.values() for link in session.board.links()]
+        up = sum(link is LinkState.UP for link in links)
+        return ("ok" if up == len(links) else "degraded"), f"{up} of {len(links)} wearables connected"
 
     # ------------------------------------------------------------------ SessionSink
 
