@@ -280,17 +280,21 @@ def pick_peaks(counts_uv: Counts, rate_hz: float) -> np.ndarray[tuple[int], np.d
     The whole recording is at hand, so the filter runs both ways and the threshold knows what comes.
     """
     band = sps.butter(2, (5.0, min(18.0, 0.45 * rate_hz)), "bandpass", fs=rate_hz, output="sos")
-    energy = sps.sosfiltfilt(band, counts_uv.astype(np.float64)) ** 2
+    narrow = sps.sosfiltfilt(band, counts_uv.astype(np.float64))
     width = max(round(0.1 * rate_hz), 1)
-    energy = np.sqrt(np.convolve(energy, np.full(width, 1.0 / width), "same"))
-    threshold = 0.35 * float(np.percentile(energy, 98))
-    coarse, _ = sps.find_peaks(energy, height=threshold, distance=max(round(0.25 * rate_hz), 1))
+    energy = np.sqrt(np.convolve(narrow**2, np.full(width, 1.0 / width), "same"))
+    # beats differ in size along a recording: each two seconds have their own threshold
+    window = max(round(2 * rate_hz), 1)
+    sizes = np.array([np.percentile(energy[k : k + window], 96) for k in range(0, energy.size, window)])
+    sizes = np.maximum(sps.medfilt(sizes, 5), 0.15 * np.median(sizes))
+    coarse, _ = sps.find_peaks(
+        energy, height=0.4 * np.repeat(sizes, window)[: energy.size], distance=max(round(0.25 * rate_hz), 1)
+    )
     reach = round(0.06 * rate_hz)
-    baseline = np.median(counts_uv)
     fine = []
     for peak in coarse:
         low = max(int(peak) - reach, 0)
-        fine.append(low + int(np.argmax(np.abs(counts_uv[low : int(peak) + reach + 1] - baseline))))
+        fine.append(low + int(np.argmax(np.abs(narrow[low : int(peak) + reach + 1]))))
     return np.unique(np.asarray(fine, dtype=np.int64))
 
 
