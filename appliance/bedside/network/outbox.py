@@ -202,9 +202,10 @@ class Outbox:
         return Stated(*row) if row is not None else None
 
     def set_enrolled(self, enrolled: bool) -> None:
-        """Remember whether the operator knows our key."""
-        with self._write():
+        """Remember whether the operator knows our key. One that we enrol with knows no earlier statement."""
+        with self._write() as db:
             self._set("enrolled", int(enrolled))
+            db.execute("UPDATE statement SET answer = 'before_enrolment' WHERE answer = ''")
 
     # Below
 
@@ -286,7 +287,8 @@ class Outbox:
             try:
                 yield self._db
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk rolls back by itself
+                    self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
         except sqlite3.Error as error:

@@ -284,6 +284,7 @@ class NetworkSender:
 
     async def _set_enrolled(self, enrolled: bool) -> None:
         self._enrolled = enrolled
+        self._beacon = None  # an operator that forgot us has other beacons
         await self._on_disk(lambda: self._outbox.set_enrolled(enrolled))
 
     # Alarms on their way to the disk

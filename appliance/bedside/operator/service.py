@@ -137,16 +137,12 @@ class OperatorService:
     async def new_token(self, lasts_s: float = TOKEN_S) -> str:
         """A token with which one gateway can enrol once."""
         token = secrets.token_urlsafe(24)
-        expires_us = self._clock.now_us() + round(lasts_s * US_PER_S)
-        sink = self.sink
-        await self._worker.run(lambda: sink.put_token(token, expires_us))
+        sink, now_us = self.sink, self._clock.now_us()
+        await self._worker.run(lambda: sink.put_token(token, now_us + round(lasts_s * US_PER_S), now_us))
         return token
 
     async def offer_token(self, path: Path) -> None:
-        """Write a token for the box's own gateway to `path` (0600), when no gateway has enrolled yet."""
-        sink = self.sink
-        if await self._worker.run(sink.gateways):
-            return
+        """Write a token for the box's own gateway to `path` (0600). One that has enrolled does not look at it."""
         token = await self.new_token()
 
         def write() -> None:

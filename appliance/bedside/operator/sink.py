@@ -94,9 +94,10 @@ class Sink:
 
     # Tokens and enrolment
 
-    def put_token(self, token: str, expires_us: int) -> None:
+    def put_token(self, token: str, expires_us: int, now_us: int) -> None:
         """Let one gateway enrol with `token` until `expires_us`; only its hash is kept."""
         with self._write() as db:
+            db.execute("DELETE FROM token WHERE kid IS NULL AND expires_us < ?", (now_us,))
             db.execute("INSERT OR REPLACE INTO token VALUES (?, ?, NULL)", (_token_hash(token), expires_us))
 
     def enrol(self, token: str, gateway: Gateway, now_us: int) -> str | None:
@@ -252,7 +253,8 @@ class Sink:
             try:
                 yield self._db
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk rolls back by itself
+                    self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
