@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedside.ble import (
@@ -232,6 +232,7 @@ def test_every_decoder_has_an_encoder_and_a_round_trip_test() -> None:
 
 
 @pytest.mark.parametrize("uuid", STANDARD)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_what_was_encoded_is_decoded(uuid: str, data: st.DataObject) -> None:
     value = data.draw(VALUES[uuid])
@@ -239,6 +240,7 @@ def test_what_was_encoded_is_decoded(uuid: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("uuid", STANDARD)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_a_cut_packet_is_an_error_and_never_another_value(uuid: str, data: st.DataObject) -> None:
     packet = data.draw(VALUES[uuid]).encode()
@@ -264,6 +266,7 @@ def test_a_cut_heart_rate_keeps_its_leading_fields(value: heart_rate.HeartRate) 
 
 
 @pytest.mark.parametrize("uuid", STANDARD)
+@settings(max_examples=40)
 @given(data=st.data(), tail=st.binary(min_size=1, max_size=4))
 def test_bytes_after_the_end_are_refused_or_a_longer_legal_packet(uuid: str, data: st.DataObject, tail: bytes) -> None:
     packet = data.draw(VALUES[uuid]).encode() + tail
