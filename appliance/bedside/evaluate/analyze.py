@@ -396,33 +396,31 @@ def _within(analysis: Analysis, time_us: int | None) -> float | None:
 
 
 def _alarms(analysis: Analysis) -> list[Json]:
-    """Each alarm once: its onset, when it was signalled, when its condition ended."""
-    changes: dict[str, list[Alarm]] = {}
+    """Each episode of each alarm's condition once: its onset, when it was signalled, when it ended.
+
+    A latched alarm whose condition comes back is one alarm to a nurse and two episodes here.
+    """
+    episodes: dict[tuple[str, int], list[Alarm]] = {}
     for alarm in _of(analysis.events, Alarm):
-        changes.setdefault(alarm.alarm, []).append(alarm)
+        if analysis.second(alarm.start_us) < analysis.duration_s:
+            episodes.setdefault((alarm.alarm, alarm.start_us), []).append(alarm)
     rows: list[tuple[float, str, Json]] = []
-    for history in changes.values():
+    for history in episodes.values():
         first, last = history[0], history[-1]
-        raised_s = analysis.second(first.raised_us)
-        if raised_s > analysis.duration_s or analysis.second(first.start_us) >= analysis.duration_s:
+        raised_s = analysis.second(first.changed_us)
+        if raised_s > analysis.duration_s:
             continue  # of the time after the recording
-        during = [one for one in history if analysis.second(one.changed_us) <= analysis.duration_s]
-        newest = during[-1] if during else first
-        rows.append(
-            (
-                raised_s,
-                first.kind,
-                {
-                    "kind": first.kind,
-                    "priority": str(min((one.priority for one in history), key=PRIORITY_RANK.index)),
-                    "start_s": analysis.second(first.start_us),
-                    "end_s": _within(analysis, last.end_us),
-                    "raised_s": raised_s,
-                    "latched": first.latching,
-                    "evidence": dict(newest.evidence),
-                },
-            )
-        )
+        newest = [one for one in history if analysis.second(one.changed_us) <= analysis.duration_s][-1]
+        row: Json = {
+            "kind": first.kind,
+            "priority": str(min((one.priority for one in history), key=PRIORITY_RANK.index)),
+            "start_s": analysis.second(first.start_us),
+            "end_s": _within(analysis, last.end_us),
+            "raised_s": raised_s,
+            "latched": first.latching,
+            "evidence": dict(newest.evidence),
+        }
+        rows.append((raised_s, first.kind, row))
     return [row for _, _, row in sorted(rows, key=lambda one: (one[0], one[1]))]
 
 

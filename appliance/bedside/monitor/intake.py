@@ -14,11 +14,12 @@ from typing import TypeAlias
 import numpy as np
 
 from bedside.core.samples import Block, Floats, Gap
+from bedside.core.time import US_PER_S
 
 HOLE_S_MAX = 10.0
 """A longer hole begins the analysis anew: templates and averages are of another time."""
-STEP_BACK_US = 500_000
-"""A block is from a counter begun anew when it starts at most this much before the end of what was seen."""
+ANEW_US = US_PER_S
+"""A block of an old index that is dated more than a second later than that index was: the wearable counts anew."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,11 +74,7 @@ class Intake:
         actions: list[Action] = []
         first, values = block.first_index, block.values()
         if self.expected is not None and first < self.expected:
-            if (
-                self.end_us is not None
-                and block.start_us >= self.end_us - STEP_BACK_US
-                and first + values.size <= (self.expected)
-            ):
+            if self._counts_anew(block):
                 actions.append(Restart(first, self.expected, "index_restarted"))
                 self.expected = first
             else:
@@ -108,6 +105,13 @@ class Intake:
             return []
         actions.append(Hole(self.expected, end - self.expected, gap.cause))
         return actions + self._skip_to(end)
+
+    def _counts_anew(self, block: Block) -> bool:
+        """Is a block of an index that was seen already of a later time than that index had?"""
+        if self.expected is None or self.end_us is None:
+            return False
+        then_us = self.end_us - (self.expected - block.first_index) * US_PER_S / block.rate_hz
+        return block.start_us - then_us > ANEW_US and block.start_us >= self.end_us - ANEW_US // 2
 
     def _skip_to(self, index: int) -> list[Action]:
         before = self.expected if self.expected is not None else index
