@@ -162,6 +162,16 @@ def test_a_declared_gap_and_the_jump_behind_it_are_one_gap() -> None:
     assert (told.cause, told.index, told.n_samples) == ("link_lost", 2600, 520)
 
 
+def test_a_gap_before_the_first_sample_is_told_with_the_times_it_carries() -> None:
+    info = stream()
+    gap = Gap(stream=info, first_index=0, n_samples=650, start_us=T0_US, end_us=T0_US + 5 * US_PER_S, cause="restart")
+    counts = simulated(20)
+    output = run(monitor(), [gap, *(one for one in blocks(info, counts, 65) if one.first_index >= 650)])
+    (told,) = [event for event in output.events if isinstance(event, StreamGap)]
+    assert (told.cause, told.start_us, told.end_us) == ("restart", T0_US, T0_US + 5 * US_PER_S)
+    assert [event for event in output.events if isinstance(event, Beat)]
+
+
 def test_a_long_hole_begins_the_analysis_anew_with_indices_and_times_that_go_on() -> None:
     info, counts = stream(), simulated(120)
     items = [one for one in blocks(info, counts, 65) if not 30 <= one.first_index / RATE_HZ < 80]

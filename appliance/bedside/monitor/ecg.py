@@ -73,6 +73,8 @@ class EcgStream:
 
     def gap(self, gap: Gap, leads: bool, out: Outbox) -> None:
         """Take a declared gap."""
+        if self._intake.expected is None and gap.n_samples > 0:  # before our first sample: told, nothing to analyse
+            self._put_gap(gap.first_index, gap.n_samples, gap.cause, gap.start_us, gap.end_us, out)
         self._act(self._intake.gap(gap), None, leads, out)
 
     def contact(self, on_skin: bool | None, at_us: int, out: Outbox) -> None:
@@ -306,14 +308,17 @@ class EcgStream:
         )
 
     def _say_gap(self, first_index: int, n_samples: int, cause: str, out: Outbox) -> None:
-        end_us = self._timeline.at(first_index + n_samples)
+        start_us, end_us = self._timeline.at(first_index), self._timeline.at(first_index + n_samples)
+        self._put_gap(first_index, n_samples, cause, start_us, end_us, out)
+
+    def _put_gap(self, first_index: int, n_samples: int, cause: str, start_us: int, end_us: int, out: Outbox) -> None:
         out.add(
             end_us,
             StreamGap(
                 id=self._ids.event(),
                 patient=self._patient,
                 stream=self.info.id,
-                start_us=self._timeline.at(first_index),
+                start_us=start_us,
                 end_us=end_us,
                 simulated=self._simulated,
                 index=first_index,

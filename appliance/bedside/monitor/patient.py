@@ -212,9 +212,10 @@ class PatientMonitor:
             out.wave(wave)
 
     def _gap(self, gap: Gap, out: Outbox) -> None:
-        stream = self._ecg.get(gap.stream.id)
-        if stream is not None:
-            stream.gap(gap, gap.stream.id == self._leading, out)
+        if gap.stream.kind is StreamKind.ECG:
+            stream = self._ecg_stream(gap.stream, gap.start_us, out)
+            if stream is not None:
+                stream.gap(gap, gap.stream.id == self._leading, out)
             return
         other = self._other.get(gap.stream.id)
         if other is None:
