@@ -88,10 +88,10 @@ def test_the_same_search_finds_everything_where_nothing_is_sealed(
     def encode(counts: Counts) -> bytes:
         return b"".join(counts.astype(kind).tobytes() for kind in ("<i4", ">i4", "<i2", ">i2"))
 
-    def pack_events(encoded: Iterable[bytes]) -> bytes:
+    def pack_events(encoded: Iterable[bytes], types: Iterable[str]) -> bytes:
         return b"".join(encoded)
 
-    def unpack_events(data: bytes, n_events: int) -> list[dict[str, object]]:
+    def unpack_events(data: bytes, n_events: int, wanted: int = 0) -> list[dict[str, object]]:
         decoder = cbor2.CBORDecoder(BytesIO(data))
         return [decoder.decode() for _ in range(n_events)]
 

@@ -26,7 +26,7 @@ def run_and_kill(folder: Path, seed: int) -> list[tuple[int, int]]:
     writer = subprocess.Popen([sys.executable, str(WRITER), str(folder)], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
     said: list[tuple[int, int]] = []
-    lines = 0 if seed % 5 == 0 else dice.randint(1, 250)  # each fifth is killed while it starts
+    lines = 0 if seed % 5 == 0 else dice.randint(1, 120)  # each fifth is killed while it starts
     if lines == 0:
         deadline = time.monotonic() + 20
         while not (folder / "run" / "store.lock").exists() and time.monotonic() < deadline:

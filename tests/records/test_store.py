@@ -83,7 +83,7 @@ def check(kept: RecordStore, model: Model, ranges: list[tuple[int, int]], limit:
         assert {one.alarm: one for one in kept.open_alarms(who)} == model.open_alarms(who)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     steps=st.lists(st.one_of(BATCHES, st.sampled_from(["close", "crash"])), max_size=10),
     ranges=st.lists(RANGES, max_size=3),

@@ -122,7 +122,7 @@ class Draft:
                     owner,
                     (BOX_ID if patient is None else patient, ""),
                     RECORDS_KEY,
-                    packing.pack_events(encoded for _, encoded in group),
+                    packing.pack_events((encoded for _, encoded in group), (event.type for event, _ in group)),
                     packing.EVENTS_SCHEMA,
                     n=len(group),
                     start_us=start_us,

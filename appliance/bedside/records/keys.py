@@ -115,11 +115,12 @@ class KeyRing:
         *,
         passphrase: str | None,
         may_create: Callable[[], bool] = lambda: True,
+        may_protect: bool = True,
         cost: Argon2Cost | None = None,
     ) -> KeyRing:
         """The box's keys; the box key is made on first use, unless `may_create()` says that records exist already.
 
-        A passphrase given to a box that had none protects it from now on.
+        A passphrase given to a box that had none protects it from now on (`may_protect`: a reader may not).
         Raises `SetupError`: wrong or missing passphrase, lost or damaged key file.
         """
         path = folder / "box.key"
@@ -133,10 +134,11 @@ class KeyRing:
         if content["protection"] == "passphrase":
             box_key = _opened(path, content, passphrase)
             return cls(folder, content["id"], box_key, True)
-        if passphrase is not None:
+        protect = passphrase is not None and may_protect
+        if protect:
             _write_box_key(path, content["id"], bytes.fromhex(content["key"]), passphrase, cost)
             log.warning("box key is protected by a passphrase from now on", extra={"file": str(path)})
-        return cls(folder, content["id"], bytes.fromhex(content["key"]), passphrase is not None)
+        return cls(folder, content["id"], bytes.fromhex(content["key"]), protect)
 
     def change_passphrase(self, passphrase: str | None, cost: Argon2Cost | None = None) -> None:
         """Protect the box key by another passphrase, or by none. Durable on return."""

@@ -2,7 +2,7 @@
 
 Blocks keep their own cut, time, rate and uncertainty to the bit; their counts are coded together.
 Events are a sequence (RFC 8742) of the deterministic CBOR of `core.events`, deflated with a dictionary
-of their field names. Pure: values in, bytes out.
+of their field names; two bytes before it say which types are among them. Pure: values in, bytes out.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ PATIENT_SCHEMA = 1
 STREAM_SCHEMA = 1
 EVENT_BYTES_MAX = 16 * 1024 * 1024  # of one row, inflated
 _RATE, _UNCERTAINTY = 1, 2
+_MASK_BYTES = 2
+_OTHER_TYPE = 1 << 15
+# Never renumbered. A type that is not here counts as "other".
+_TYPES = ("beat", "numeric", "rhythm", "quality", "finding", "gap", "link", "alarm", "suppression", "audit")
+_TYPE_BITS = {name: 1 << bit for bit, name in enumerate(_TYPES)}
 
 # Never changed: rows of schema 1 open with it alone. The most frequent words stand last (RFC 1951 reaches back).
 _DICTIONARY = (
@@ -105,17 +110,31 @@ def unpack_wave(data: bytes, info: StreamInfo, n_samples: int) -> list[Block]:
     return blocks
 
 
-def pack_events(encoded: Iterable[bytes]) -> bytes:
-    """Events, each as `core.events.to_cbor` made it, in the order given."""
+def type_mask(types: Iterable[str]) -> int:
+    """16 bits: which types of events there are, or are asked for."""
+    mask = 0
+    for name in types:
+        mask |= _TYPE_BITS.get(name, _OTHER_TYPE)
+    return mask
+
+
+def pack_events(encoded: Iterable[bytes], types: Iterable[str]) -> bytes:
+    """Events, each as `core.events.to_cbor` made it, in the order given; `types` has the type of each."""
     packer = zlib.compressobj(6, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, _DICTIONARY)
-    return packer.compress(b"".join(encoded)) + packer.flush()
+    head = type_mask(types).to_bytes(_MASK_BYTES, "big")
+    return head + packer.compress(b"".join(encoded)) + packer.flush()
 
 
-def unpack_events(data: bytes, n_events: int) -> list[dict[str, Any]]:
-    """The events' plain values, in order; `restore_event` makes events of them. Raises `StoreError`."""
+def unpack_events(data: bytes, n_events: int, wanted: int = 0) -> list[dict[str, Any]]:
+    """The events' plain values, in order; `restore_event` makes events of them. Raises `StoreError`.
+
+    `wanted`: a `type_mask`; where none of its types is in the row, the row is not looked into. 0: all.
+    """
+    if wanted and not int.from_bytes(data[:_MASK_BYTES], "big") & wanted:
+        return []
     unpacker = zlib.decompressobj(-15, _DICTIONARY)
     try:
-        plain = unpacker.decompress(data, EVENT_BYTES_MAX)
+        plain = unpacker.decompress(data[_MASK_BYTES:], EVENT_BYTES_MAX)
         if not unpacker.eof or unpacker.unused_data:
             raise StoreError("events: more bytes than a row holds, or fewer than were stored")
         reader = BytesIO(plain)

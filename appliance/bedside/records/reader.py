@@ -25,10 +25,11 @@ from bedside.records.state import CHECKPOINT_SCHEMA, OwnerState, Series, State, 
 
 NAME_LOST = "(name cannot be read)"
 _PAGE_ROWS = 256
-_RECENT = (  # our own words
-    f"SELECT {COLUMNS} FROM entry INDEXED BY entry_time WHERE start_us >= :low AND start_us < :end"  # noqa: S608
-    " AND start_us + span_us >= :start AND series = :series AND form = :form ORDER BY start_us DESC"
-)
+_RECENT = {  # our own words
+    form: f"SELECT {COLUMNS} FROM entry INDEXED BY {index} WHERE form = {form} AND start_us >= :low AND start_us < :end"  # noqa: S608
+    " AND start_us + span_us >= :start AND series = :series ORDER BY start_us DESC"
+    for form, index in ((FORM_WAVE, "entry_waves"), (FORM_EVENTS, "entry_events"))
+}
 _SOUGHT = "form = :form AND start_us + span_us >= :start AND start_us > :floor AND start_us < :end"
 _BETWEEN = (
     f"SELECT count(*), total({_SOUGHT}) FROM entry NOT INDEXED"  # noqa: S608
@@ -135,13 +136,14 @@ class Records:
             series = self._state.series[number]
             newest: list[tuple[int, int, int, dict[str, Any]]] = []  # a heap: the oldest that is kept stands first
             entries: list[Entry] = []
+            wanted = packing.type_mask(types)
             floor_us = -INT64_END
             for entry in self._overlapping(series, FORM_EVENTS, start_us, end_us):
                 if len(newest) >= limit and entry.start_us + SPAN_US_MAX < newest[0][0]:
                     floor_us = entry.start_us
                     break  # entries come newest first, and none spans more
                 entries.append(entry)
-                for ordinal, values in enumerate(packing.unpack_events(self.open_entry(entry), entry.n)):
+                for ordinal, values in enumerate(packing.unpack_events(self.open_entry(entry), entry.n, wanted)):
                     if not start_us <= values["start_us"] < end_us or (types and values["type"] not in types):
                         continue
                     item = (values["start_us"], entry.position, ordinal, values)
@@ -219,7 +221,7 @@ class Records:
             return
         low = max(start_us - SPAN_US_MAX, -INT64_END)
         where = {"low": low, "start": start_us, "end": end_us, "series": series.number, "form": form}
-        for query in (_RECENT, _LONG):
+        for query in (_RECENT[form], _LONG):
             for row in self._connection.execute(query, where):
                 yield _entry(row)
 

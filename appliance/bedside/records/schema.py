@@ -2,8 +2,8 @@
 
 Everything that is recorded is an *entry*, appended and never changed. An entry's position in the whole
 store is its place in the log; `seq` counts the entries of its *series* (a patient with her events, a
-stream, or the box: number 0). Entries are found by time: one index on (start_us, series) that only ever
-grows at its end, because an index that began with the series would dirty a page for each stream and second.
+stream, or the box: number 0). Entries are found by time: indexes on (start_us, series) that only ever
+grow at their end, because an index that began with the series would dirty a page for each stream and second.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def entries(db: Database) -> None:
         "CREATE TABLE entry (position INTEGER PRIMARY KEY, form INTEGER NOT NULL, series INTEGER NOT NULL,"
         " seq INTEGER NOT NULL, first_index INTEGER NOT NULL, n INTEGER NOT NULL, start_us INTEGER NOT NULL,"
         " span_us INTEGER NOT NULL, schema INTEGER NOT NULL, data_key INTEGER NOT NULL, sealed BLOB NOT NULL) STRICT",
-        "CREATE INDEX entry_time ON entry (start_us, series)",
+        f"CREATE INDEX entry_waves ON entry (start_us, series) WHERE form = {FORM_WAVE}",
+        f"CREATE INDEX entry_events ON entry (start_us, series) WHERE form = {FORM_EVENTS}",
         f"CREATE INDEX entry_long ON entry (start_us) WHERE span_us > {SPAN_US_MAX}",
         f"CREATE INDEX entry_definition ON entry (series) WHERE form <= {FORM_STREAM}",
         # What could be worked out again from the entries, as of `position`: one row a patient, and the box's.

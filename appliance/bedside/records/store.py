@@ -274,7 +274,7 @@ def open_store(
         raise
     store.opening_report = OpeningReport(
         created=created,
-        previous_shutdown_clean=store.begin(),
+        previous_shutdown_clean=store.begin() and set_aside is None,
         checked=checked,
         rolled_forward=store.rolled_forward,
         damage=tuple(store.damage),
@@ -299,8 +299,9 @@ def open_reader(home: Home, *, passphrase: str | None = None) -> Records:
     phrase = passphrase_from(passphrase)
     if not _holds_records(home):
         raise SetupError(f"no records in {home.path}", hint="name the data folder with --home DIR or BEDSIDE_HOME")
-    _check_version(home)
-    keys = KeyRing.open(home.keys, passphrase=phrase, may_create=lambda: False)
+    if home.version_file.exists():
+        _check_version(home)
+    keys = KeyRing.open(home.keys, passphrase=phrase, may_create=lambda: False, may_protect=False)
     connection = connect(home.store_db, writing=False)
     try:
         return Records(home.store_db, connection, keys)
