@@ -32,6 +32,7 @@ from bedside.ble.session import WearableConfig, WearableSession
 from bedside.ble.virtual.wearable import VirtualWearable
 from bedside.core.codes import StreamKind
 from bedside.core.errors import SetupError
+from bedside.core.events import Event
 from bedside.core.ids import IdSource
 from bedside.core.physiology import Physiology
 from bedside.core.ports import Link, Patient, SampleSource, Store
@@ -208,14 +209,17 @@ async def open_gateway(
     link: Link | None = None,
     demonstration: bool = False,
     model: Callable[[], tuple[Model | None, str | None]] = load_model,
+    observer: Callable[[Event], None] = lambda _: None,
 ) -> Gateway:
     """Open the records, admit the patients, take over the alarms that were open. `bodies` empty: real wearables.
+
+    `observer` is told of every event as it happens (measurement); it must return at once.
 
     Raises `SetupError` (folder, key, second gateway) and `StoreError`.
     """
     store = await edges.records_worker.run(lambda: open_store(home, now_us=edges.clock.now_us, set_aside_damaged=True))
     try:
-        return await _compose(home, settings, edges, store, bodies, link, demonstration, model)
+        return await _compose(home, settings, edges, store, bodies, link, demonstration, model, observer)
     except BaseException:
         await edges.records_worker.run(store.close)
         raise
@@ -230,6 +234,7 @@ async def _compose(
     link: Link | None,
     demonstration: bool,
     load: Callable[[], tuple[Model | None, str | None]],
+    observer: Callable[[Event], None],
 ) -> Gateway:
     model, model_fault = load()
     sender = await _sender(home, settings, edges, model, link, demonstration)
@@ -244,7 +249,7 @@ async def _compose(
     ward = WardMonitor(
         facts, store, edges.records_worker, edges.clock, edges.ids,
         lambda patient: PatientWatch(patient.id, edges.ids, BeatClassifier(model), patient.simulated),
-        limits(), sender,
+        limits(), sender, observer,
     )  # fmt: skip
     virtual = VirtualWard(bodies, seed=edges.randomness.getrandbits(32)) if bodies else None
     radio: Radio = BumbleRadio(virtual.air) if virtual is not None else SystemRadio()

@@ -139,12 +139,12 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="BEDSIDE_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
-    host: str = Field("127.0.0.1", description="address that the dashboard listens on")
-    port: int = Field(8460, ge=1, le=65535, description="port that the dashboard listens on")
-    muted: bool = Field(False, description="no sound from this box; said on every screen")
-    epoch_s: int = Field(3600, ge=60, le=86400, description="length of an attestation epoch")
-    slot_s: int = Field(10, ge=1, le=60, description="one envelope leaves to the operator in every slot")
-    patients: tuple[PatientSetting, ...] = Field((), description="who is monitored, with which wearables")
+    host: str = Field(default="127.0.0.1", description="address that the dashboard listens on")
+    port: int = Field(default=8460, ge=1, le=65535, description="port that the dashboard listens on")
+    muted: bool = Field(default=False, description="no sound from this box; said on every screen")
+    epoch_s: int = Field(default=3600, ge=60, le=86400, description="length of an attestation epoch")
+    slot_s: int = Field(default=10, ge=1, le=60, description="one envelope leaves to the operator in every slot")
+    patients: tuple[PatientSetting, ...] = Field(default=(), description="who is monitored, with which wearables")
 
     @classmethod
     def settings_customise_sources(

@@ -68,7 +68,7 @@ def test_a_fault_in_one_patients_session_is_loud_and_leaves_the_others_alone(
 
     async def main() -> tuple[list[Ward], Ward]:
         async with virtual_box(tmp_path) as box:
-            seen = []
+            seen: list[Ward] = []
             for at_s in range(41, 52):
                 await box.until(at_s)
                 seen.append(box.gateway.ward.view())
@@ -183,7 +183,7 @@ def test_viewers_get_the_same_waves_and_catch_up_after_they_were_away(tmp_path: 
             async def watch(after: int | None, batches: int) -> list[dict[str, object]]:
                 reader, writer = await asyncio.open_unix_connection(box.home.gateway_socket, limit=2**20)
                 writer.write(wire.frame({"v": 1, "id": 1, "op": "subscribe", "after": after}))
-                seen = []
+                seen: list[dict[str, object]] = []
                 while len(seen) < batches:
                     message = await wire.read_frame(reader)
                     assert message is not None

@@ -78,6 +78,7 @@ class WardMonitor:
         new_watch: Callable[[Patient], PatientWatch],
         limits: Limits,
         alerts: AlertSender | None,
+        observer: Callable[[Event], None] = lambda _: None,
     ) -> None:
         self.facts = facts
         self.parts = Parts(self._part_changed)
@@ -90,6 +91,7 @@ class WardMonitor:
         self._new_watch = new_watch
         self._limits = limits
         self._alerts = alerts
+        self._observer = observer
         self._box = AlarmEngine(None, ids)
         self._sessions: dict[str, PatientSession] = {}
         self._scripts: dict[str, tuple[ScriptLine, ...]] = {}
@@ -131,6 +133,10 @@ class WardMonitor:
         alive = [s.ticked_s for s in self._sessions.values() if not s.board.failed]
         return min(alive, default=self._clock.monotonic_s())
 
+    def patients(self) -> list[str]:
+        """The ids of all patients, in the order of admission."""
+        return list(self._sessions)
+
     def links(self) -> tuple[str, str]:
         """State and detail of the wearables' links, for the list of parts."""
         links = [link for session in self._sessions.values() for link in session.board.links()]
@@ -145,6 +151,7 @@ class WardMonitor:
     def events(self, events: Sequence[Event]) -> None:
         for event in events:
             self.recorder.keep(event)
+            self._observer(event)
             if isinstance(event, Alarm):
                 self.ring.ward_changed()
                 if self._alerts is not None:
