@@ -94,7 +94,10 @@ class FakeGateway:
         self.lock = threading.RLock()
         self.started_us = now_us()
         names = ["Record 208", "Simulated B", "Simulated C", "Simulated D"]
-        self.patients = [FakePatient(n + 1, names[n % 4], 64.0 + 7 * n, with_pleth=n % 4 != 2) for n in range(patients)]
+        self._admit: Callable[[], list[FakePatient]] = lambda: [
+            FakePatient(n + 1, names[n % 4], 64.0 + 7 * n, with_pleth=n % 4 != 2) for n in range(patients)
+        ]
+        self.patients = self._admit()
         self.frozen = threading.Event()
         self.closing = threading.Event()
         self.sequence = 0
@@ -105,16 +108,19 @@ class FakeGateway:
         self.events: list[Json] = []
         self.box_alarms: list[Json] = []
         self.audio = "muted: demonstration"
-        self.script = [
+        self.script = self._script()
+        self._subscribers: list[tuple[socket.socket, threading.Lock]] = []
+        self._connections: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._listener: socket.socket | None = None
+
+    def _script(self) -> list[Json]:
+        return [
             {"at_s": 20.0, "patient": self.patients[-1].id, "text": "Atrial fibrillation begins", "done": True},
             {"at_s": 45.0, "patient": self.patients[0].id, "text": "A run of ventricular tachycardia", "done": False},
             {"at_s": 90.0, "patient": self.patients[0].id, "text": "The lead falls off", "done": False},
             {"at_s": 120.0, "patient": self.patients[-1].id, "text": "Oxygen saturation falls", "done": False},
         ]
-        self._subscribers: list[tuple[socket.socket, threading.Lock]] = []
-        self._connections: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self._listener: socket.socket | None = None
 
     def start(self) -> FakeGateway:
         self.closing.clear()
@@ -145,6 +151,20 @@ class FakeGateway:
                 thread.join(timeout=5)
         self._threads.clear()
         self.path.unlink(missing_ok=True)
+
+    def reset(self) -> None:
+        """All patients well again, nothing ever happened; the waves go on."""
+        with self.lock:
+            indices = [patient.index for patient in self.patients]
+            self.patients = self._admit()
+            for patient, index in zip(self.patients, indices, strict=True):
+                patient.index = index
+            self.acknowledged.clear()
+            self.audits.clear()
+            self.events.clear()
+            self.box_alarms.clear()
+            self.script = self._script()
+            self.frozen.clear()
 
     def freeze(self) -> None:
         """As SIGSTOP does: connections stay open, nothing is said."""

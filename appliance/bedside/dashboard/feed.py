@@ -81,6 +81,7 @@ class Feed:
         self._sequence: int | None = None
         self._state = GatewayState(False, self._clock.now_us(), "Connecting to the gateway")
         self._state_version = 0
+        self._viewers = 0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gateway-feed", daemon=True)
 
@@ -105,13 +106,27 @@ class Feed:
         with self._changed:
             return len(self._ring), self._ring_bytes
 
+    @property
+    def viewers(self) -> int:
+        """How many event streams are open now."""
+        with self._changed:
+            return self._viewers
+
     def follow(self, after: str | None, allowed: Callable[[], bool] = lambda: True) -> Iterator[bytes]:
         """SSE bytes for one viewer: its state, what it missed since event `after`, then everything as it comes.
 
         Ends when the feed closes or `allowed` no longer holds (asked about once a second).
         """
+        with self._changed:
+            self._viewers += 1
+        try:
+            yield from self._follow(self._cursor(after), allowed)
+        finally:
+            with self._changed:
+                self._viewers -= 1
+
+    def _follow(self, cursor: int, allowed: Callable[[], bool]) -> Iterator[bytes]:
         yield b"retry: 1000\n\n"
-        cursor = self._cursor(after)
         told = -1
         asked_s = time.monotonic()
         while True:

@@ -82,6 +82,7 @@ export class Tile {
       if (mine.length === 0) continue;
       block.update(mine[0], mine.length - 1, boxMs);
     }
+    this.alarms.dataset.both = String(!this.physiological.element.hidden && !this.technical.element.hidden);
     const first = patient.alarms.find((alarm) => alarm.state !== "acknowledged") ?? patient.alarms[0];
     if (first !== undefined) top = first.priority;
     this.element.dataset.priority = top;
