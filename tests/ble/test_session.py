@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from bedside.ble.outbox import Outbox
 from bedside.core.codes import Code, StreamKind
 from bedside.core.physiology import RadioState
 from bedside.core.samples import Block, Contact, Gap, Item, LinkState, Reading, StreamInfo, Validity
+from bedside.core.time import ScaledTimeLoop
 
 
 def for_s(seconds: float) -> Any:
@@ -447,3 +449,21 @@ def test_an_outbox_that_is_full_keeps_the_newest_state_and_one_gap() -> None:
         assert [item.on_skin for item in items if isinstance(item, Contact)] == [False]
 
     on_virtual_time(run)
+
+
+def test_a_box_that_stood_still_for_ten_seconds_declares_no_loss() -> None:
+    async def run() -> Scene:
+        scene = make_scene([ReplayedBody()])
+        await scene.strands[0].wearable.start()
+        scene.listen()
+        await asyncio.sleep(10)
+        time.sleep(0.5)  # noqa: ASYNC251 - the loop itself stands still: ten seconds of its time
+        await asyncio.sleep(20)
+        await scene.close()
+        return scene
+
+    with asyncio.Runner(loop_factory=lambda: ScaledTimeLoop(20.0)) as runner:
+        (strand,) = runner.run(run()).strands
+    assert not strand.gaps
+    assert [change.state for change in strand.links].count(LinkState.LOST) == 0
+    check_balance(strand, tail_s=30.0)

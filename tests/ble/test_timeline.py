@@ -114,3 +114,29 @@ def test_after_a_restart_of_the_box_the_time_between_is_a_gap() -> None:
     assert placed.hole.first_index == 1000
     assert abs(placed.hole.n_samples - 1300) <= 1
     assert placed.first_index == 1000 + placed.hole.n_samples
+
+
+def test_frames_held_back_by_a_box_that_stood_still_are_no_gap() -> None:
+    line = Timeline(130.0)
+    for number in range(4):
+        place(line, (number + 1) * 73 - 1, 73)
+    held_us = arrival(40 * 73, 130.0)  # all that came in twenty seconds arrives at once
+    for number in range(4, 40):
+        placed = line.place(
+            last_ns=stamp((number + 1) * 73 - 1, 130.0), n_samples=73, arrived_us=held_us, cause="packets_lost"
+        )
+        assert placed is not None and placed.hole is None
+        assert abs(placed.start_us - arrival(number * 73, 130.0)) < 100_000
+    after = place(line, 42 * 73 - 1, 73)
+    assert after is not None and after.hole is not None and after.hole.n_samples == 73
+
+
+def test_a_clock_set_forward_makes_no_gap_of_years() -> None:
+    line = Timeline(130.0)
+    for number in range(4):
+        place(line, (number + 1) * 73 - 1, 73)
+    placed = line.place(
+        last_ns=stamp(5 * 73 - 1, 130.0) + 10**17, n_samples=73, arrived_us=arrival(5 * 73 - 1, 130.0), cause="x"
+    )
+    assert placed is not None and placed.hole is None and placed.first_index == 4 * 73
+    assert abs(placed.start_us - arrival(4 * 73, 130.0)) < 100_000

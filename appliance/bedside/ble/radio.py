@@ -17,13 +17,18 @@ OnLost = Callable[[BleakClient], None]
 
 
 class Radio(Protocol):
-    """Makes bleak's scanners and clients. Whoever made the radio closes it, after all sessions on it."""
+    """Makes bleak's scanners and clients. Whoever made the radio closes it, after all sessions on it.
+
+    `connect_s`: how long a connection may take. Others may have to wait for it.
+    """
+
+    connect_s: float
 
     def scanner(self, heard: OnAdvertisement) -> BleakScanner:
         """A scanner, not started, that calls `heard` for each advertisement."""
         ...
 
-    def client(self, device: BLEDevice, lost: OnLost, timeout_s: float) -> BleakClient:
+    def client(self, device: BLEDevice, lost: OnLost) -> BleakClient:
         """A client, not connected, that calls `lost` when its link ends without being asked to."""
         ...
 
@@ -35,11 +40,13 @@ class Radio(Protocol):
 class SystemRadio:
     """The box's Bluetooth adapter, by bleak's own backend (BlueZ on Linux)."""
 
+    connect_s = 15.0
+
     def scanner(self, heard: OnAdvertisement) -> BleakScanner:
         return BleakScanner(heard)
 
-    def client(self, device: BLEDevice, lost: OnLost, timeout_s: float) -> BleakClient:
-        return BleakClient(device, lost, timeout=timeout_s)
+    def client(self, device: BLEDevice, lost: OnLost) -> BleakClient:
+        return BleakClient(device, lost, timeout=self.connect_s)
 
     async def close(self) -> None:
         return
@@ -48,14 +55,16 @@ class SystemRadio:
 class BumbleRadio:
     """A virtual adapter on `air`, shared by all its sessions. Make it inside the running loop."""
 
+    connect_s = 3.0  # a device that was heard advertises again within half a second, or is gone
+
     def __init__(self, air: Air) -> None:
         self._central = Central(air)
 
     def scanner(self, heard: OnAdvertisement) -> BleakScanner:
         return BleakScanner(heard, backend=BumbleScanner, central=self._central)
 
-    def client(self, device: BLEDevice, lost: OnLost, timeout_s: float) -> BleakClient:
-        return BleakClient(device, lost, timeout=timeout_s, backend=BumbleClient)
+    def client(self, device: BLEDevice, lost: OnLost) -> BleakClient:
+        return BleakClient(device, lost, timeout=self.connect_s, backend=BumbleClient)
 
     async def close(self) -> None:
         await self._central.close()

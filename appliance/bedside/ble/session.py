@@ -43,9 +43,10 @@ T = TypeVar("T")
 
 NOT_FOUND_S = 20.0  # searching for longer is told as a lost link
 SCAN_S = 60.0  # a scan is begun anew after this long: adapters are known to go deaf
-CONNECT_S = 15.0
+CONNECT_EXTRA_S = 30.0  # beside the connection itself: waiting for the radio, discovery of services
 CALL_S = 5.0
 CLOSE_S = 5.0
+STALL_S = 1.0  # a timer that is so late says that the box itself stood still
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 30.0
 STABLE_S = 30.0  # up for so long: the next failure backs off from the start
@@ -215,9 +216,9 @@ class WearableSession:
         """Connect and stay as long as data come; seconds for which the wearable was up."""
         self._tell(LinkState.CONNECTING, "connecting")
         broken = self._broken = asyncio.get_running_loop().create_future()
-        client = self._radio.client(device, lambda _: self._break("link lost: out of range or switched off"), CONNECT_S)
+        client = self._radio.client(device, lambda _: self._break("link lost: out of range or switched off"))
         try:
-            await _within(CONNECT_S + CALL_S, client.connect())
+            await _within(self._radio.connect_s + CONNECT_EXTRA_S, client.connect())
             self.connections += 1
             self._flooded = 0
             self.intake.begin_link(self._clock.monotonic_s())
@@ -373,9 +374,12 @@ class WearableSession:
                     asked_s[uuid] = seen_s = now_s
                     await self._notify(client, uuid)
                 due_s.append(seen_s + LATE_S[uuid])
-            await asyncio.wait((broken,), timeout=max(0.05, min(due_s) - self._clock.monotonic_s()))
+            wait_s = max(0.05, min(due_s) - self._clock.monotonic_s())
+            await asyncio.wait((broken,), timeout=wait_s)
             if broken.done():
                 return broken.result()
+            if self._clock.monotonic_s() - now_s > wait_s + STALL_S:  # the box slept, and data with it: wait anew
+                asked_s = dict.fromkeys(signals, self._clock.monotonic_s())
 
     def _withdraw(self, uuid: str) -> None:
         for code in _WITHDRAWN.get(uuid, ()):

@@ -17,8 +17,11 @@ from bedside.core.time import US_PER_S
 OFFSET_WINDOW_US = 300 * US_PER_S
 """How long the fastest packet counts: long enough to meet a fast one, short enough that 50 ppm drift stay 15 ms."""
 
-JUMP_US = 5 * US_PER_S
-"""When stamps and arrivals disagree by more, the wearable's clock was set or restarted."""
+LEAD_US = 5 * US_PER_S
+"""A stamp this far ahead of the fastest packet so far is no early packet: the wearable's clock was set forward."""
+
+LAG_US = 60 * US_PER_S
+"""Packets held back for longer than this, with samples missing before them, are taken for a clock that stood still."""
 
 DELAY_US = 50_000
 """What is not known of the fastest packet's delay: one connection interval of a thrifty strap."""
@@ -78,23 +81,32 @@ class Timeline:
         hole_samples = 0
         if self._last_ns is not None:
             step_ns = last_ns - self._last_ns
-            missing = round(step_ns / self._period_ns) - n_samples
-            agrees = abs(step_ns // 1000 - (arrived_us - self._arrived_us)) <= JUMP_US
-            if -JUMP_US * 1000 < step_ns <= 0 and self._late_in_a_row < LATE_FRAMES_MAX:
+            if -LEAD_US * 1000 < step_ns <= 0 and self._late_in_a_row < LATE_FRAMES_MAX:
                 self._late_in_a_row += 1
                 self.late_frames += 1
                 return None
-            jitter = max(2, n_samples // 32)  # stamps of a running stream differ by a sample; a frame is never so short
-            if agrees and abs(missing) <= (0 if missing > 0 and n_samples < 16 else jitter):
-                missing = 0
-            if agrees and missing >= 0:
+            missing = round(step_ns / self._period_ns) - n_samples
+            if self._follows(missing, n_samples):
+                hole_samples = 0
+            elif missing > 0 and self._believable(arrived_us - last_ns // 1000):
                 hole_samples = missing
             else:  # the clock went back, or jumped: only our own time can say how long it was
                 cause = "clock_reset"
-                elapsed_us = arrived_us - self._arrived_us
-                hole_samples = max(0, round(elapsed_us * 1000 / self._period_ns) - n_samples)
+                elapsed = round((arrived_us - self._arrived_us) * 1000 / self._period_ns) - n_samples
+                hole_samples = elapsed if elapsed > n_samples // 2 else 0
                 self._offsets.clear()
         return self._placed(last_ns, n_samples, arrived_us, hole_samples, cause)
+
+    def _follows(self, missing: int, n_samples: int) -> bool:
+        """Does the frame go on where the last one ended, however late it came?
+
+        Stamps of a running stream differ by a sample or two, and a lost frame is never so short.
+        """
+        return missing == 0 if n_samples < 16 else abs(missing) <= max(2, n_samples // 32)
+
+    def _believable(self, offset_us: int) -> bool:
+        """Does a stamp fit the clock as it ran so far? Packets can be late, for as long as a radio keeps them."""
+        return not self._offsets or -LEAD_US <= offset_us - self._offsets[0][1] <= LAG_US
 
     def _placed(self, last_ns: int, n_samples: int, arrived_us: int, hole_samples: int, cause: str) -> Placement:
         offset_us, spread_us = self._offset(arrived_us, arrived_us - last_ns // 1000)
@@ -120,4 +132,4 @@ class Timeline:
         offsets.append((arrived_us, offset_us))
         while offsets[0][0] < arrived_us - OFFSET_WINDOW_US:
             offsets.popleft()
-        return offsets[0][1], min(offset_us - offsets[0][1], JUMP_US)
+        return offsets[0][1], min(offset_us - offsets[0][1], LAG_US)

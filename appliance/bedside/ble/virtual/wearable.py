@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import random
 from collections import deque
@@ -25,6 +26,8 @@ from bedside.ble.ieee11073 import Special
 from bedside.ble.virtual.gatt import GattTable, advertising_data
 from bedside.core.errors import DecodeError
 from bedside.core.physiology import Physiology
+
+logger = logging.getLogger(__name__)
 
 ADVERTISING_MS = 200.0
 FRAME_S_MAX = 0.5616  # 73 samples at 130 Hz, as an H10 sends them
@@ -78,7 +81,7 @@ class VirtualWearable:
         self._clock_ns = clock_ns_2000
         self._clock_restarted_s = 0.0
         frame = frame_samples or max(1, min(pmd.ECG_SAMPLES_MAX, math.floor(FRAME_S_MAX * self.rate_hz)))
-        self._frame_samples = frame
+        self._full_frame = self._frame_samples = frame
         self._muted: set[str] = set()
         self._replacements: dict[str, deque[bytes]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -122,6 +125,11 @@ class VirtualWearable:
         await self.device.power_on()
         await self.device.start_advertising()
         self._task = asyncio.create_task(self._measure(), name=f"virtual wearable {self.name}")
+        self._task.add_done_callback(self._on_ended)
+
+    def _on_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("virtual wearable failed", extra={"wearable": self.name}, exc_info=error)
 
     async def close(self) -> None:
         """Switch off for good. Safe to call twice, and before `start`."""
@@ -312,7 +320,7 @@ class VirtualWearable:
 
     def _on_command(self, connection: Connection, payload: bytes) -> None:
         try:
-            response = self._obey(pmd.decode_command(payload))
+            response = self._obey(connection, pmd.decode_command(payload))
         except DecodeError:
             op, kind = (payload + b"\0\0")[:2]
             response = pmd.Response(op=op, kind=kind, status=pmd.Status.INVALID_LENGTH)
@@ -324,7 +332,7 @@ class VirtualWearable:
 
         self._spawn(answer())
 
-    def _obey(self, command: pmd.Command) -> pmd.Response:
+    def _obey(self, connection: Connection, command: pmd.Command) -> pmd.Response:
         offered: pmd.Settings = {
             pmd.Setting.SAMPLE_RATE: (round(self.rate_hz),),
             pmd.Setting.RESOLUTION: (14,),
@@ -347,10 +355,12 @@ class VirtualWearable:
             return answer(pmd.Status.ALREADY_IN_STATE)
         if command.settings.get(pmd.Setting.SAMPLE_RATE) != offered[pmd.Setting.SAMPLE_RATE]:
             return answer(pmd.Status.INVALID_SAMPLE_RATE)
-        self._start_stream()
+        self._start_stream(connection)
         return answer(pmd.Status.SUCCESS)
 
-    def _start_stream(self) -> None:
+    def _start_stream(self, connection: Connection) -> None:
+        room = (connection.att_mtu - 13) // 3  # ATT header 3, frame header 10, three bytes a sample
+        self._frame_samples = max(1, min(self._full_frame, room))
         first = math.ceil(self.at_s * self.rate_hz - 1e-6)
         if self.ledger.ecg_streams_started:
             self.ledger.ecg_samples_skipped += first - self._next_index
