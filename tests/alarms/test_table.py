@@ -56,7 +56,7 @@ def test_every_condition_has_a_source_and_a_sentence_without_holes_for_unknown_n
         assert row.source, row.kind
         sentence = row.sentence({})
         assert "{" not in sentence
-        assert len(sentence) > len("?/min ? < ?")
+        assert re.search("[A-Za-z]{2}", sentence)
 
 
 def test_every_rhythm_that_alarms_is_in_the_table() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bedside.alarms.clock import BACK_MAX_S, STEP_MAX_S
 from bedside.alarms.engine import AlarmEngine
 from bedside.alarms.table import ConditionTable
 from bedside.core.events import Alarm, Event
@@ -21,7 +22,7 @@ from bedside.monitor.patient import CleanWave, MonitorOutput, PatientMonitor
 
 STEP_S = 0.5
 """The alarms' time moves at least this finely while data come."""
-TRUST_S = 30.0
+TRUST_S = BACK_MAX_S
 """Items so far from the time of the last `advance` mean a clock that was set: the alarms' time stays."""
 CATCH_UP_S = 3600.0
 """A hole in a recording longer than this is stepped over at once."""
@@ -68,12 +69,15 @@ class PatientWatch:
 
     def advance(self, now_us: int) -> WatchOutput:
         """It is `now_us`: time runs also when no data come, and goes where the clock was set to."""
-        self._advanced, self._now_us = True, now_us
+        self._advanced = True
         output = self._monitor.advance(now_us)
         events: list[Event] = []
+        if self._now_us is None or not -TRUST_S * US_PER_S <= now_us - self._now_us <= STEP_MAX_S * US_PER_S:
+            self._now_us = now_us  # the first time, or the clock was set
+            events += self._alarms.advance(now_us)
         for event in output.events:
-            events += [event, *self._alarms.feed(event, now_us)]
-        events += self._alarms.advance(now_us)
+            events += [event, *self._alarms.feed(event, max(now_us, self._now_us))]
+        events += self._pass_to(now_us)
         return WatchOutput(tuple(events), output.waves)
 
     def finish(self) -> WatchOutput:
