@@ -13,16 +13,16 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from bedside.alarms.watch import PatientWatch, WatchOutput
+from bedside.alarms.watch import PatientWatch
 from bedside.core.codes import StreamKind
 from bedside.core.errors import SetupError
 from bedside.core.events import (
@@ -38,7 +38,7 @@ from bedside.core.events import (
     Suppression,
 )
 from bedside.core.ids import IdSource
-from bedside.core.samples import MISSING, Block, Counts, Item, StreamInfo
+from bedside.core.samples import MISSING, Block, Counts, StreamInfo
 from bedside.core.time import US_PER_S
 from bedside.evaluate.recordings import READ_S, Channel, Recording, open_recording
 from bedside.models import shipped
@@ -47,18 +47,12 @@ from bedside.models.inference import Model
 
 START_US = 946_684_800 * US_PER_S
 """Recordings have no agreed clock: theirs begins at 2000-01-01T00:00:00Z."""
+TICK_US = US_PER_S // 2
+"""The gateway's clock ticks twice a second, whatever the blocks."""
 RUN_OUT_S = 3.0
 """After the last sample the clock goes on without a signal for so long: the last beats are then judged as live."""
 LABEL_RANK = ("ASYS", "VFL", "VT", "NOISE", "SVTA", "AFIB", "B", "T", "P", "N", "UNK")
 PRIORITY_RANK = (Priority.HIGH, Priority.MEDIUM, Priority.LOW)
-
-
-class Watch(Protocol):
-    """`PatientWatch`, as far as it is used here."""
-
-    def feed(self, item: Item) -> WatchOutput: ...
-
-    def advance(self, now_us: int) -> WatchOutput: ...
 
 
 @dataclass(slots=True)
@@ -74,19 +68,6 @@ class Costs:
             yield
         finally:
             self.cpu_s[name] = self.cpu_s.get(name, 0.0) + time.process_time() - began_s
-
-
-class MeasuredClassifier(BeatClassifier):
-    """A beat classifier whose CPU seconds are counted."""
-
-    def __init__(self, model: Model | None, costs: Costs) -> None:
-        super().__init__(model)
-        self._costs = costs
-
-    def step(self, *arguments: Any, **more: Any) -> Any:
-        """As `BeatClassifier.step`."""
-        with self._costs.stage("models"):
-            return super().step(*arguments, **more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +126,12 @@ class Analysis:
         ]
 
 
-def load_classifier(costs: Costs) -> tuple[BeatClassifier, str | None]:
+def load_classifier() -> tuple[BeatClassifier, str | None]:
     """The shipped beat classifier, or one that abstains and why, as the gateway does it."""
     try:
-        return MeasuredClassifier(Model.load(shipped.path("beats")), costs), None
+        return BeatClassifier(Model.load(shipped.path("beats"))), None
     except SetupError as error:
-        return MeasuredClassifier(None, costs), str(error)
+        return BeatClassifier(None), str(error)
 
 
 def flatten(episodes: Iterable[tuple[int, int, str]], n_samples: int) -> list[tuple[str, int, int]]:
@@ -180,12 +161,11 @@ def analyze(
     *,
     lead: str | None = None,
     block_s: float = 0.5,
-    watch: Callable[[str, IdSource, BeatClassifier], Watch] | None = None,
 ) -> Analysis:
     """Run a recording through the live path. Raises `SetupError` when it cannot be opened or has no such lead.
 
     `block_s`: how long the blocks are; 0 gives single samples, `inf` the whole recording in one. The result does
-    not depend on it. `watch` replaces the patient's watch, for tests.
+    not depend on it.
     """
     if not block_s >= 0:
         raise SetupError(f"block length {block_s!r} s", hint="give 0 (single samples), a number of seconds, or inf")
@@ -197,26 +177,22 @@ def analyze(
             f"{recording.path}: lead {channel.name} has {channel.rate_hz:g} samples a second",
             hint="Bedside analyses 100 to 1000 a second: resample the recording",
         )
-    classifier, model_fault = load_classifier(costs)
+    classifier, model_fault = load_classifier()
     now_us = START_US
     ids = IdSource(lambda: now_us, random.Random(recording.name))  # noqa: S311 (names, not secrets)
     patient = "recording"
-    watching = watch(patient, ids, classifier) if watch is not None else PatientWatch(patient, ids, classifier, False)
+    watching = PatientWatch(patient, ids, classifier, False, stage=costs.stage)
     info = _stream(channel, patient)
     events: list[Event] = []
     reader = _Reader(recording, channel, costs)
-    for block in _blocks(info, reader, block_s):
+    began_s = time.process_time()
+    blocks = itertools.chain(_blocks(info, reader, block_s), _run_out(info, reader, block_s))
+    for block in blocks:
         now_us = block.end_us
-        with costs.stage("monitor_and_alarms"):
-            events += watching.feed(block).events
-            events += watching.advance(now_us).events
-    with costs.stage("monitor_and_alarms"):
-        for block in _run_out(info, reader.read_samples, block_s):
-            now_us = block.end_us
-            events += watching.feed(block).events
-            events += watching.advance(now_us).events
-    if "models" in costs.cpu_s:
-        costs.cpu_s["monitor_and_alarms"] -= costs.cpu_s["models"]
+        events += watching.feed(block).events
+        events += watching.advance(now_us // TICK_US * TICK_US).events
+    total_s = time.process_time() - began_s
+    costs.cpu_s["events_and_alarms"] = max(total_s - sum(costs.cpu_s.values()), 0.0)
     return Analysis(
         recording=recording,
         channel=channel,
@@ -286,8 +262,8 @@ def _blocks(info: StreamInfo, reader: _Reader, block_s: float) -> Iterator[Block
         yield _block(info, first, held)
 
 
-def _run_out(info: StreamInfo, first: int, block_s: float) -> Iterator[Block]:
-    n = round(RUN_OUT_S * info.rate_hz)
+def _run_out(info: StreamInfo, reader: _Reader, block_s: float) -> Iterator[Block]:
+    first, n = reader.read_samples, round(RUN_OUT_S * info.rate_hz)
     size = n if math.isinf(block_s) else max(round(block_s * info.rate_hz), 1)
     for at in range(0, n, size):
         yield _block(info, first + at, np.full(min(size, n - at), MISSING, np.int32))
