@@ -1,0 +1,186 @@
+"""Running a committed int8 network: one module over tflite-runtime and ai-edge-litert, with the same bytes.
+
+Both are held to their *built-in* kernels, one thread: with the XNNPACK delegate, which each would take by
+default, one output in six is a step off. The bytes of a model are known before the interpreter sees them:
+the interpreter is C++ that trusts its file, so a file whose SHA-256 is not in `manifest.json` never gets there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import json
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bedside.core.errors import SetupError
+
+Int8s: TypeAlias = npt.NDArray[np.int8]
+
+RUNTIMES: Final = ("tflite_runtime", "ai_edge_litert")
+KERNELS: Final = "builtin"
+MODEL_BYTES_MAX: Final = 1 << 20
+_MAGIC: Final = b"TFL3"  # file identifier of the TensorFlow Lite flatbuffer, bytes 4 to 8
+_BATCH: Final = 32  # rows that one call of the interpreter takes when there are so many
+_HINT: Final = "reinstall Bedside, or put back the models folder of this version"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the manifest promises of one model file."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+    n_inputs: int
+    n_outputs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The models that may be run, by the digest of their bytes."""
+
+    entries: tuple[Entry, ...]
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Raises `SetupError` when the file is missing or is no manifest."""
+        try:
+            models = json.loads(path.read_text())["models"]
+            entries = tuple(
+                Entry(
+                    name=str(name),
+                    sha256=str(facts["sha256"]),
+                    size_bytes=int(facts["size_bytes"]),
+                    n_inputs=int(facts["n_inputs"]),
+                    n_outputs=int(facts["n_outputs"]),
+                )
+                for name, facts in models.items()
+            )
+        except OSError as error:
+            raise SetupError(f"model manifest {path}: {error.strerror or error}", hint=_HINT) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SetupError(f"model manifest {path}: damaged ({type(error).__name__})", hint=_HINT) from error
+        return cls(entries)
+
+    def entry(self, digest: str) -> Entry | None:
+        """The model with these bytes, or None."""
+        return next((entry for entry in self.entries if entry.sha256 == digest), None)
+
+
+class Model:
+    """A loaded network: int8 rows in, int8 rows out. Safe to call from several threads, one at a time."""
+
+    def __init__(self, entry: Entry, content: bytes) -> None:
+        """Use `load`. Raises `SetupError` when `content` is not what `entry` promises."""
+        module, self.runtime = _runtime()
+        self.digest: str = entry.sha256
+        self.name: str = entry.name
+        self.n_inputs: int = entry.n_inputs
+        self.n_outputs: int = entry.n_outputs
+        self._lock = threading.Lock()
+        try:
+            self._single = _interpreter(module, content, 1, entry.n_inputs)
+            self._batch = _interpreter(module, content, _BATCH, entry.n_inputs)
+            self.scale, self.zero_point = _checked_details(self._single, entry)
+        except (RuntimeError, ValueError) as error:
+            raise SetupError(f"model {entry.name}: the runtime cannot take it ({error})", hint=_HINT) from error
+
+    @classmethod
+    def load(cls, path: Path, manifest: Manifest | None = None) -> Self:
+        """Read a model. `manifest`: by default the `manifest.json` beside the file.
+
+        Raises `SetupError` when the file is missing, damaged, cut, of another shape, or not in the manifest,
+        and when no runtime is installed.
+        """
+        path = Path(path)
+        try:
+            size = path.stat().st_size
+            if size > MODEL_BYTES_MAX:
+                raise SetupError(f"model {path}: {size} bytes, at most {MODEL_BYTES_MAX} are taken", hint=_HINT)
+            content = path.read_bytes()
+        except OSError as error:
+            raise SetupError(f"model {path}: {error.strerror or error}", hint=_HINT) from error
+        if content[4:8] != _MAGIC:
+            raise SetupError(f"model {path}: no TensorFlow Lite model ({len(content)} bytes)", hint=_HINT)
+        digest = hashlib.sha256(content).hexdigest()
+        entry = (manifest or Manifest.load(path.parent / "manifest.json")).entry(digest)
+        if entry is None or entry.size_bytes != len(content):
+            raise SetupError(
+                f"model {path}: SHA-256 {digest[:16]}… is not in the manifest, so it is damaged or not ours", hint=_HINT
+            )
+        return cls(entry, content)
+
+    def run(self, batch: Int8s) -> Int8s:
+        """Outputs, int8, shape (n, n_outputs), for int8 rows of shape (n, n_inputs), n >= 0.
+
+        Each row's output is the same whatever stands beside it. Raises `ValueError` for another shape or dtype
+        and `RuntimeError` when the runtime fails.
+        """
+        if batch.dtype != np.int8 or batch.ndim != 2 or batch.shape[1] != self.n_inputs:
+            raise ValueError(f"batch: expected int8 (n, {self.n_inputs}), got {batch.dtype} {batch.shape}")
+        outputs = np.empty((batch.shape[0], self.n_outputs), dtype=np.int8)
+        with self._lock:
+            whole = batch.shape[0] - batch.shape[0] % _BATCH
+            for start in range(0, whole, _BATCH):
+                outputs[start : start + _BATCH] = _invoke(self._batch, batch[start : start + _BATCH])
+            for row in range(whole, batch.shape[0]):
+                outputs[row] = _invoke(self._single, batch[row : row + 1])[0]
+        return outputs
+
+    def logits(self, batch: Int8s) -> npt.NDArray[np.float64]:
+        """`run`, as real numbers: `(output - zero_point) * scale`, float64, shape (n, n_outputs)."""
+        return (self.run(batch).astype(np.float64) - self.zero_point) * self.scale
+
+
+def _runtime() -> tuple[Any, str]:
+    """The installed runtime's interpreter module and its name, version and kernels."""
+    for package in RUNTIMES:
+        try:
+            module = importlib.import_module(f"{package}.interpreter")
+        except ImportError:
+            continue
+        version = importlib.metadata.version(package.replace("_", "-"))
+        return module, f"{package.replace('_', '-')} {version} {KERNELS}"
+    raise SetupError(
+        "no runtime for models is installed",
+        hint="install tflite-runtime (Python 3.11) or ai-edge-litert (3.12 and later): `pip install bedside` does",
+    )
+
+
+def _interpreter(module: Any, content: bytes, n_rows: int, n_inputs: int) -> Any:
+    interpreter = module.Interpreter(
+        model_content=content,
+        num_threads=1,
+        experimental_op_resolver_type=module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    (details,) = interpreter.get_input_details()
+    if list(details["shape"]) != [1, n_inputs]:
+        raise ValueError(f"input of shape {list(details['shape'])}, expected [1, {n_inputs}]")
+    interpreter.resize_tensor_input(details["index"], [n_rows, n_inputs])
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def _checked_details(interpreter: Any, entry: Entry) -> tuple[float, int]:
+    """Output scale and zero point. Raises `ValueError` when a tensor is not what the manifest promises."""
+    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    if taken["dtype"] is not np.int8 or given["dtype"] is not np.int8:
+        raise ValueError("tensors that are not int8")
+    if list(given["shape"]) != [1, entry.n_outputs]:
+        raise ValueError(f"output of shape {list(given['shape'])}, expected [1, {entry.n_outputs}]")
+    scale, zero_point = given["quantization"]
+    return float(scale), int(zero_point)
+
+
+def _invoke(interpreter: Any, rows: Int8s) -> Int8s:
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.ascontiguousarray(rows))
+    interpreter.invoke()
+    outputs: Int8s = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    return outputs

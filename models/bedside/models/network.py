@@ -1,0 +1,217 @@
+"""The beat network: two heads of small bagged perceptrons, trained in TensorFlow, folded into one int8 file.
+
+Training only (extra `train`). A head is `N_MEMBERS` perceptrons with one hidden layer; each learns from
+patients drawn with replacement, so what one patient alone shows weighs little, and the patients that a
+member has not seen choose its threshold. Their mean is again one hidden layer: what runs on the box is
+two fully connected layers, V and S head side by side.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import warnings
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bedside.core.errors import SetupError
+from bedside.models.features import INPUT_STEPS, Int8s
+from bedside.models.scoring import best_threshold
+
+Singles: TypeAlias = npt.NDArray[np.float32]
+INPUT_SCALE: Final = 1 / 32
+"""Real value of one int8 input step inside the network: -128..127 is -4..3.97, zero point 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a head is trained."""
+
+    members: int = 8
+    hidden: int = 16
+    epochs: int = 12
+    batch: int = 512
+    rate: float = 3e-3
+    noise: float = 0.25  # of a feature's spread, added while training
+    dropout: float = 0.1
+    decay: float = 1e-3
+    others_max: int = 700  # negatives taken of each lead: long calm records would drown the rest
+    temper: float = 0.5  # a patient's n beats of a class weigh n ** (1 - temper)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """A trained head: `logit(q) = mean over members of relu(q @ w1 + b1) @ w2 + b2 - threshold`."""
+
+    w1: Singles  # (n_inputs, members * hidden), on int8 counts
+    b1: Singles
+    w2: Singles  # (members * hidden,)
+    b2: float
+    threshold: float
+
+    def logits(self, rows: Int8s) -> npt.NDArray[np.float64]:
+        """Above 0: positive. Shape (n,)."""
+        hidden = np.maximum(rows.astype(np.float32) @ self.w1 + self.b1, 0.0)
+        return (hidden @ self.w2 + self.b2 - self.threshold).astype(np.float64)
+
+
+def standard(rows: Int8s) -> tuple[Singles, Singles]:
+    """Middle and spread of each column, the spread of a normal one."""
+    middle = np.median(rows.astype(np.float32), axis=0)
+    spread = np.percentile(np.abs(rows.astype(np.float32) - middle), 90, axis=0) / 1.645 + 1.0
+    return middle.astype(np.float32), spread.astype(np.float32)
+
+
+def weights(truth: npt.NDArray[np.bool_], patients: npt.NDArray[np.int64], temper: float) -> Singles:
+    """Both classes weigh the same; within one, a patient with n beats weighs n ** (1 - temper). Mean 1."""
+    weight = np.zeros(truth.size)
+    for positive in (False, True):
+        mine = truth == positive
+        _, where, n = np.unique(patients[mine], return_inverse=True, return_counts=True)
+        share = n[where] ** -temper
+        weight[mine] = share / share.sum()
+    return (weight * truth.size / 2).astype(np.float32)
+
+
+def train_head(
+    rows: Int8s,
+    truth: npt.NDArray[np.bool_],
+    patients: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.bool_],
+    recipe: Recipe,
+    seed: int,
+) -> Head:
+    """Fit a head. `columns`: which inputs it may use. Same seed and data, same head."""
+    rng = np.random.default_rng(seed)
+    middle, spread = standard(rows)
+    scaled = np.clip((rows.astype(np.float32) - middle) / spread, -6, 6) * columns
+    people, person = np.unique(patients, return_inverse=True)
+    bags = rng.poisson(1.0, size=(recipe.members, people.size)).astype(np.float32)
+    for member in range(recipe.members):  # a member must see positives
+        while not (truth & (bags[member, person] > 0)).any():
+            bags[member] = rng.poisson(1.0, size=people.size)
+    w1, b1, w2, b2 = _fit(
+        scaled.astype(np.float32), truth, weights(truth, patients, recipe.temper), bags[:, person], recipe, rng
+    )
+    each = np.stack([(np.maximum(scaled @ w1[m] + b1[m], 0) @ w2[m] + b2[m])[:, 0] for m in range(recipe.members)])
+    unseen = bags[:, person] == 0
+    tested = unseen.any(axis=0)
+    out_of_bag = (each * unseen).sum(axis=0)[tested] / unseen.sum(axis=0)[tested]
+    threshold = best_threshold(out_of_bag.astype(np.float64), truth[tested])
+    flat = w1.transpose(1, 0, 2).reshape(rows.shape[1], -1) * (columns / spread)[:, np.newaxis]
+    offset = b1.reshape(-1) - middle @ flat
+    return Head(
+        flat.astype(np.float32),
+        offset.astype(np.float32),
+        (w2.reshape(-1) / recipe.members).astype(np.float32),
+        float(b2.mean()),
+        threshold,
+    )
+
+
+def _fit(
+    x: Singles, truth: npt.NDArray[np.bool_], weight: Singles, bags: Singles, recipe: Recipe, rng: np.random.Generator
+) -> tuple[Singles, Singles, Singles, Singles]:
+    tf = tensorflow(int(rng.integers(2**31)))
+    members, hidden, n_inputs = recipe.members, recipe.hidden, x.shape[1]
+    parts = [
+        rng.normal(0, n_inputs**-0.5, (members, n_inputs, hidden)),
+        np.zeros((members, 1, hidden)),
+        rng.normal(0, hidden**-0.5, (members, hidden, 1)),
+        np.zeros((members, 1, 1)),
+    ]
+    variables = [tf.Variable(part.astype(np.float32)) for part in parts]
+    moments = [(tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))) for v in variables]
+    data = tf.constant(x), tf.constant(truth.astype(np.float32) * 0.98 + 0.01), tf.constant(weight * bags)
+    steps = max(1, x.shape[0] // recipe.batch)
+
+    @tf.function  # type: ignore[untyped-decorator, unused-ignore]
+    def epoch(order: Any, done: Any) -> None:
+        for i in tf.range(steps):
+            take = order[i * recipe.batch : (i + 1) * recipe.batch]
+            inputs = tf.gather(data[0], take)
+            inputs += tf.random.normal(tf.shape(inputs), stddev=recipe.noise)
+            with tf.GradientTape() as tape:
+                inner = tf.nn.relu(tf.einsum("bf,mfh->mbh", inputs, variables[0]) + variables[1])
+                inner = tf.nn.dropout(inner, recipe.dropout)
+                logits = (tf.einsum("mbh,mho->mbo", inner, variables[2]) + variables[3])[..., 0]
+                wanted = tf.broadcast_to(tf.gather(data[1], take), tf.shape(logits))
+                loss = tf.nn.sigmoid_cross_entropy_with_logits(labels=wanted, logits=logits)
+                total = tf.reduce_sum(tf.reduce_mean(loss * tf.gather(data[2], take, axis=1), axis=1))
+            step = tf.cast(done * steps + i + 1, tf.float32)
+            rate = recipe.rate * 0.5 * (1 + tf.cos(np.pi * step / (steps * recipe.epochs)))
+            for v, gradient, (m, s) in zip(variables, tape.gradient(total, variables), moments, strict=True):
+                m.assign(0.9 * m + 0.1 * gradient)
+                s.assign(0.99 * s + 0.01 * gradient * gradient)
+                move = (m / (1 - 0.9**step)) / (tf.sqrt(s / (1 - 0.99**step)) + 1e-7)
+                v.assign_sub(rate * (move + recipe.decay * v))
+
+    for done in range(recipe.epochs):
+        epoch(tf.constant(rng.permutation(x.shape[0])), tf.constant(done))
+    w1, b1, w2, b2 = (v.numpy() for v in variables)
+    return w1, b1, w2, b2
+
+
+def require() -> None:
+    """Raises `SetupError` when TensorFlow is not installed."""
+    if importlib.util.find_spec("tensorflow") is None:
+        raise SetupError(
+            "training needs TensorFlow, which the appliance does not have",
+            hint="pip install 'bedside[train,recordings]'",
+        )
+
+
+def tensorflow(seed: int) -> Any:
+    """TensorFlow on one thread, deterministic, seeded. Not in a process that runs tflite-runtime: they crash."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    if not tf.executing_eagerly() or tf.config.threading.get_intra_op_parallelism_threads() != 1:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.experimental.enable_op_determinism()
+    tf.random.set_seed(seed)
+    return tf
+
+
+def int8_model(heads: tuple[Head, ...], sample: Int8s) -> bytes:
+    """One TensorFlow Lite file of all heads side by side: int8 (1, n_inputs) in, int8 (1, heads) logits out.
+
+    Post-training quantisation, calibrated on `sample` (rows of recordings) and the two ends of the input,
+    which fix its scale at 1/32. Weights per tensor; hidden units are first balanced between the layers.
+    """
+    tf = tensorflow(0)
+    w1 = np.concatenate([head.w1 for head in heads], axis=1) / INPUT_SCALE
+    b1 = np.concatenate([head.b1 for head in heads])
+    w2 = np.zeros((w1.shape[1], len(heads)), dtype=np.float32)
+    start = 0
+    for column, head in enumerate(heads):
+        w2[start : start + head.w2.size, column] = head.w2
+        start += head.w2.size
+    # relu(c x) = c relu(x): give every hidden unit the same largest weight, the second layer takes the factor.
+    factor = np.sqrt(np.abs(w2).max(axis=1) / np.maximum(np.abs(w1).max(axis=0), 1e-9)).astype(np.float32)
+    factor = np.maximum(factor, 1e-6)
+    w1, b1, w2 = w1 * factor, b1 * factor, w2 / factor[:, np.newaxis]
+    b2 = np.array([head.b2 - head.threshold for head in heads], dtype=np.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec([1, w1.shape[0]], tf.float32)])  # type: ignore[untyped-decorator, unused-ignore]
+    def forward(x: Any) -> Any:
+        hidden = tf.nn.relu(tf.matmul(x, tf.constant(w1.astype(np.float32))) + b1)
+        return tf.matmul(hidden, tf.constant(w2.astype(np.float32))) + b2
+
+    ends = np.zeros((2, sample.shape[1]), dtype=np.int16)
+    ends[0, 0], ends[1, 0] = -INPUT_STEPS - 1, INPUT_STEPS
+    rows = np.concatenate([sample.astype(np.int16), ends]).astype(np.float32) * np.float32(INPUT_SCALE)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([forward.get_concrete_function()], forward)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([row[np.newaxis]] for row in rows)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = True  # tflite-runtime 2.14 has none
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "statistics were expected": they come from the sample
+        content: bytes = converter.convert()
+    return content

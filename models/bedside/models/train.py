@@ -1,0 +1,281 @@
+"""`bedside train beats`: recordings in; an int8 model, its manifest entry and its card out.
+
+The card's figures are of patients that the model judging them never saw (cross-validation by whole
+patients, thresholds chosen within the training patients); the model itself is then trained on all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bedside.models import cards, corpus, network
+from bedside.models.features import NAMES, Int8s
+from bedside.models.inference import Entry, Model
+from bedside.models.scoring import Counts, count, folds, interval
+
+log = logging.getLogger(__name__)
+Say: TypeAlias = Callable[[str], None]
+Labels: TypeAlias = npt.NDArray[np.str_]
+
+SEED: Final = 20260101
+N_FOLDS: Final = 6
+CALIBRATION_ROWS: Final = 2000
+S_COLUMNS: Final = (
+    "rr_log_mean300", "rr_log_p80", "rr_irregular", "rr_spread", "rr_early", "rr_turning", "experience",
+    "qrs_correlation", "window_correlation", "qrs_distance", "p_", "log_amplitude", "width",
+)  # fmt: skip
+"""Beginnings of the inputs that the S head may use. Given all of them, it learns the rhythms of the few
+patients with many S beats by heart; on patients it has not seen this choice found two thirds more of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadPlan:
+    """A head's question: `symbol` against the other classes of `classes`; all else is left out of training."""
+
+    symbol: str
+    classes: str
+    columns: npt.NDArray[np.bool_]
+
+
+def plans() -> tuple[HeadPlan, ...]:
+    """V against all but fusion beats; S against N."""
+    everything = np.ones(len(NAMES), dtype=np.bool_)
+    slow = np.array([name.startswith(S_COLUMNS) for name in NAMES])
+    return HeadPlan("V", "NSV", everything), HeadPlan("S", "NS", slow)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """All leads of a corpus, row by row."""
+
+    rows: Int8s
+    labels: Labels
+    patient: npt.NDArray[np.int64]  # index into `patients`
+    lead: npt.NDArray[np.int64]
+    judged: npt.NDArray[np.bool_]
+    patients: tuple[str, ...]
+
+    @classmethod
+    def of(cls, data: corpus.Corpus) -> Table:
+        patients, leads = data.patients, data.leads
+        return cls(
+            np.concatenate([lead.rows for lead in leads]),
+            np.concatenate([lead.labels for lead in leads]),
+            np.concatenate([np.full(lead.labels.size, patients.index(lead.patient)) for lead in leads]),
+            np.concatenate([np.full(lead.labels.size, i) for i, lead in enumerate(leads)]),
+            np.concatenate([lead.judged for lead in leads]),
+            patients,
+        )
+
+
+def train_heads(
+    table: Table, use: npt.NDArray[np.bool_], recipe: network.Recipe, seed: int
+) -> tuple[network.Head, ...]:
+    """Both heads, on the rows in `use`. Long leads give at most `recipe.others_max` negatives."""
+    heads = []
+    for plan in plans():
+        rng = np.random.default_rng(seed)
+        take = use & table.judged & np.isin(table.labels, list(plan.classes))
+        for lead in np.unique(table.lead[take]):
+            others = np.flatnonzero(take & (table.lead == lead) & (table.labels != plan.symbol))
+            if others.size > recipe.others_max:
+                take[rng.choice(others, others.size - recipe.others_max, replace=False)] = False
+        truth = table.labels[take] == plan.symbol
+        heads.append(network.train_head(table.rows[take], truth, table.patient[take], plan.columns, recipe, seed))
+    return tuple(heads)
+
+
+def made(
+    table: Table, use: npt.NDArray[np.bool_], recipe: network.Recipe, seed: int
+) -> tuple[tuple[network.Head, ...], bytes]:
+    """Heads and int8 model, made in a process of its own: TensorFlow and tflite-runtime crash in one."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_made, table, use, recipe, seed).result()
+
+
+def _made(
+    table: Table, use: npt.NDArray[np.bool_], recipe: network.Recipe, seed: int
+) -> tuple[tuple[network.Head, ...], bytes]:
+    heads = train_heads(table, use, recipe, seed)
+    return heads, network.int8_model(heads, _sample(table, use, seed))
+
+
+def called(
+    v_logits: npt.NDArray[np.float64], s_logits: npt.NDArray[np.float64], judged: npt.NDArray[np.bool_]
+) -> Labels:
+    """Classes by the same rule as `beats.BeatClassifier`."""
+    symbols: Labels = np.where(v_logits > 0, "V", np.where(s_logits > 0, "S", "N"))
+    return np.where(judged, symbols, "Q")
+
+
+def build(content: bytes, name: str, n_inputs: int) -> Model:
+    """A model from bytes that were just made. Raises `SetupError` when no runtime can take them."""
+    return Model(Entry(name, hashlib.sha256(content).hexdigest(), len(content), n_inputs, len(plans())), content)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Figures of one main lead by a model that never saw its patient."""
+
+    record: str
+    patient: str
+    fold: int
+    n_beats: int
+    unjudged: int
+    counts: dict[str, Counts]
+    confusion: dict[str, dict[str, int]]
+
+
+def cross_validate(data: corpus.Corpus, recipe: network.Recipe, seed: int, say: Say) -> tuple[Judged, ...]:
+    """Judge every main lead by the int8 model of the folds that its patient is not in."""
+    table = Table.of(data)
+    dealt = folds(_burden(data), min(N_FOLDS, len(table.patients)))
+    judged: list[Judged] = []
+    for number, held in enumerate(dealt):
+        say(f"fold {number + 1} of {len(dealt)}: leaving out {', '.join(held)}")
+        seen = ~np.isin(table.patient, [table.patients.index(patient) for patient in held])
+        model = build(made(table, seen, recipe, seed + number)[1], "beats", len(NAMES))
+        judged.extend(_judge(model, lead, number) for lead in data.leads if lead.main and lead.patient in held)
+    return tuple(sorted(judged, key=lambda one: one.record))
+
+
+def _judge(model: Model, lead: corpus.Lead, fold: int) -> Judged:
+    logits = model.logits(lead.rows)
+    symbols = called(logits[:, 0], logits[:, 1], lead.judged)
+    counts = {symbol: count(symbol, lead.labels, symbols, lead.missed) for symbol in "VS"}
+    confusion = {
+        truth: {symbol: int(np.sum((lead.labels == truth) & (symbols == symbol))) for symbol in "NSVFQ"}
+        | {"missed": int(np.sum(lead.missed == truth))}
+        for truth in "NSVFQx"
+    }
+    return Judged(lead.record, lead.patient, fold, lead.labels.size, int(np.sum(~lead.judged)), counts, confusion)
+
+
+def _burden(data: corpus.Corpus) -> dict[str, tuple[int, int]]:
+    burden: dict[str, tuple[int, int]] = dict.fromkeys(data.patients, (0, 0))
+    for lead in data.leads:
+        if lead.main:
+            s, v = burden[lead.patient]
+            burden[lead.patient] = s + int(np.sum(lead.labels == "S")), v + int(np.sum(lead.labels == "V"))
+    return burden
+
+
+def _sample(table: Table, use: npt.NDArray[np.bool_], seed: int) -> Int8s:
+    rng = np.random.default_rng(seed)
+    at = np.flatnonzero(use & table.judged)
+    rows: Int8s = table.rows[np.sort(rng.choice(at, min(CALIBRATION_ROWS, at.size), replace=False))]
+    return rows
+
+
+def train_beats(
+    folder: Path, out: Path, say: Say, seed: int = SEED, recipe: network.Recipe | None = None
+) -> dict[str, Any]:
+    """Read `folder`, cross-validate, train on all, write `beats.tflite`, `manifest.json`, `cards/beats.*` to `out`.
+
+    Gives the card's facts. Raises `SetupError` when the data or TensorFlow are not there.
+    """
+    recipe = recipe or network.Recipe()
+    network.require()  # fail before the long way through the recordings
+    say(f"reading {folder} through the live path")
+    data = corpus.read(folder)
+    for record, reason in data.skipped:
+        say(f"left out: {record} ({reason})")
+    judged = cross_validate(data, recipe, seed, say)
+    say("training on all patients")
+    table = Table.of(data)
+    everyone = np.ones(table.labels.size, dtype=np.bool_)
+    heads, content = made(table, everyone, recipe, seed)
+    model = build(content, "beats", len(NAMES))
+    facts = {
+        "model": "beats",
+        "sha256": model.digest,
+        "size_bytes": len(content),
+        "seed": seed,
+        "recipe": asdict(recipe),
+        "inputs": len(NAMES),
+        "runtime": model.runtime,
+        "data": {
+            "folder": folder.name,
+            "patients": list(data.patients),
+            "skipped": [list(pair) for pair in data.skipped],
+            "leads": len(data.leads),
+        },
+        "float_against_int8": _agreement(model, heads, table),
+        "outputs_sha256": outputs_digest(model),
+        **figures(judged, seed),
+    }
+    write(out, content, facts, model)
+    return facts
+
+
+def figures(judged: tuple[Judged, ...], seed: int) -> dict[str, Any]:
+    """Gross figures with intervals, without each dominant patient, by record, and the confusion matrix."""
+    gross: dict[str, Any] = {}
+    for symbol, name in (("V", "veb"), ("S", "sveb")):
+        per = [one.counts[symbol] for one in judged]
+        total = sum(per, Counts())
+        top = max(judged, key=lambda one: one.counts[symbol].tp + one.counts[symbol].fn)
+        rest = sum((one.counts[symbol] for one in judged if one.patient != top.patient), Counts())
+        span = interval(per, seed)
+        gross[name] = total.facts() | {
+            "f1_interval_95": None if span is None else [round(span[0], 4), round(span[1], 4)],
+            "without_dominant": {"record": top.record, **rest.facts()},
+        }
+    confusion = {
+        truth: {symbol: sum(one.confusion[truth][symbol] for one in judged) for symbol in (*"NSVFQ", "missed")}
+        for truth in "NSVFQx"
+    }
+    records = [
+        {"record": one.record, "fold": one.fold, "beats": one.n_beats, "unjudged": one.unjudged}
+        | {name: one.counts[symbol].facts() for symbol, name in (("V", "veb"), ("S", "sveb"))}
+        for one in judged
+    ]
+    return {"gross": gross, "confusion": confusion, "records": records}
+
+
+def fixed_windows(n_inputs: int, n: int = 10_000) -> Int8s:
+    """The windows over which the digest of a model's outputs is committed: PCG64, seed 1, uniform int8."""
+    return np.random.Generator(np.random.PCG64(1)).integers(-127, 128, (n, n_inputs), dtype=np.int8)
+
+
+def outputs_digest(model: Model) -> str:
+    """SHA-256 of the outputs over `fixed_windows`: equal for every runtime that may run the model."""
+    return hashlib.sha256(model.run(fixed_windows(model.n_inputs)).tobytes()).hexdigest()
+
+
+def _agreement(model: Model, heads: tuple[network.Head, ...], table: Table) -> dict[str, float]:
+    """Share of all rows that the int8 model calls otherwise than the trained float heads."""
+    rows = table.rows[table.judged]
+    whole = np.ones(rows.shape[0], dtype=np.bool_)
+    exact = called(heads[0].logits(rows), heads[1].logits(rows), whole)
+    logits = model.logits(rows)
+    return {"called_otherwise": round(float(np.mean(exact != called(logits[:, 0], logits[:, 1], whole))), 5)}
+
+
+def write(out: Path, content: bytes, facts: dict[str, Any], model: Model) -> None:
+    """The model, its manifest entry (others stay), and its card as JSON and as Markdown."""
+    (out / "cards").mkdir(parents=True, exist_ok=True)
+    (out / "beats.tflite").write_bytes(content)
+    manifest_path = out / "manifest.json"
+    manifest = json.loads(manifest_path.read_text()) if manifest_path.is_file() else {"models": {}}
+    manifest["models"]["beats"] = {
+        "sha256": model.digest,
+        "size_bytes": len(content),
+        "n_inputs": model.n_inputs,
+        "n_outputs": model.n_outputs,
+        "outputs_sha256": facts["outputs_sha256"],
+    }
+    manifest_path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    (out / "cards" / "beats.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    (out / "cards" / "beats.md").write_text(cards.beats(facts))
