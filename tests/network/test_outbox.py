@@ -177,6 +177,19 @@ def test_an_epoch_counts_as_in_service_only_with_nearly_all_of_its_slots(tmp_pat
     outbox.close()
 
 
+def test_a_restart_forgets_less_than_a_minute_of_service(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path / "outbox.db", KEY)
+    for _ in range(180):
+        outbox.note_slot(10)
+    outbox.close()  # as if killed: nothing is written when it closes
+    outbox = Outbox.open(tmp_path / "outbox.db", KEY)
+    for _ in range(180):
+        outbox.note_slot(10)
+    outbox.note_slot(11)
+    assert outbox.in_service(11, 360)
+    outbox.close()
+
+
 class OutboxMachine(RuleBasedStateMachine):
     """The outbox against a model of itself: a dictionary of the newest untold change of each alarm."""
 

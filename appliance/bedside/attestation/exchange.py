@@ -171,7 +171,7 @@ def decode_envelope(data: bytes, public_key: bytes) -> tuple[int, tuple[Sealed, 
     if not signed.verified_by(public_key):
         raise MessageError("envelope: the signature does not match")
     slot, parts = _list(signed.payload, 2)
-    if type(slot) is not int or not 0 <= slot < 2**32 or not isinstance(parts, list):
+    if type(slot) is not int or not 0 <= slot < 2**48 or not isinstance(parts, list):
         raise MessageError("envelope: unknown form")
     if len(parts) > RECIPIENTS_MAX:
         raise MessageError(f"envelope: more than {RECIPIENTS_MAX} recipients")

@@ -35,8 +35,10 @@ TOLD_MAX: Final = 2000  # delivered alerts remembered, so that the same one offe
 MERGE_AT_ONCE: Final = 100
 STATEMENTS_KEPT: Final = 24 * 31
 WHOLE_EPOCH: Final = 0.98  # in service for this part of an epoch's slots: a restart of a minute an hour is allowed
+NOTED_AT_ONCE: Final = 6
 KEY_BYTES: Final = 32
 _ALERT_BYTES: Final = 352  # every alert takes the same room on disk
+_SERVICE: Final = ("service_epoch", "service_slots", "service_before")
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 
@@ -74,6 +76,7 @@ class Outbox:
         self._alerts_max = alerts_max
         self._waiting: dict[bytes, Alert] = {}
         self._told_us: dict[bytes, int] = {}  # by tag: time of the change that was told last
+        self._service = (0, 0, 0)  # our own epoch, its slots in service so far, those of the epoch before
         self.unreadable = 0  # rows of another key, dropped when opening
 
     @classmethod
@@ -92,6 +95,8 @@ class Outbox:
             outbox._load()
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"outbox {path.name}: {error}") from error
+        epoch, slots, before = (outbox.number(name) for name in _SERVICE)
+        outbox._service = (epoch, slots, before)
         with outbox._write():
             outbox._set("boot_count", outbox.number("boot_count") + 1)
         return outbox
@@ -151,23 +156,26 @@ class Outbox:
     # Service and statements
 
     def note_slot(self, epoch: int) -> None:
-        """The box was in service in one more slot, in its own epoch number `epoch`."""
-        current, slots = self.number("service_epoch"), self.number("service_slots")
-        with self._write():
-            if epoch == current:
-                self._set("service_slots", slots + 1)
-                return
-            self._set("service_before", slots if epoch == current + 1 else 0)
-            self._set("service_epoch", epoch)
-            self._set("service_slots", 1)
+        """The box was in service in one more slot, in its own epoch number `epoch`.
+
+        Written to disk once for `NOTED_AT_ONCE` slots only: a killed box forgets less than a minute of
+        service, which `WHOLE_EPOCH` allows, and the flash lives longer.
+        """
+        current, slots, before = self._service
+        if epoch == current:
+            self._service = (current, slots + 1, before)
+        else:
+            self._service = (epoch, 1, slots if epoch == current + 1 else 0)
+        if self._service[1] % NOTED_AT_ONCE == 1:
+            with self._write():
+                for name, value in zip(_SERVICE, self._service, strict=True):
+                    self._set(name, value)
 
     def in_service(self, epoch: int, slots_per_epoch: int) -> bool:
         """Whether the box was in service for the whole epoch before its own epoch number `epoch`."""
-        current = self.number("service_epoch")
-        if epoch == current:
-            return self.number("service_before") >= WHOLE_EPOCH * slots_per_epoch
-        slots = self.number("service_slots") if epoch == current + 1 else 0
-        return slots >= WHOLE_EPOCH * slots_per_epoch
+        current, slots, before = self._service
+        noted = before if epoch == current else slots if epoch == current + 1 else 0
+        return noted >= WHOLE_EPOCH * slots_per_epoch
 
     def statement(self, epoch: int, whole: bool, build: Callable[[Link], bytes]) -> bytes | None:
         """The statement of the operator's epoch: the one that was made, else `build` makes the chain's next.

@@ -111,6 +111,7 @@ class NetworkSender:
         self._failure: str | None = None  # why the newest message got no answer
         self._refusal = ""  # why the newest answer was no
         self._statement_refusal: str | None = None  # empty: the newest statement was verified
+        self._envelope_refusal = ""
         self._disk_failure: str | None = None
 
     def offer(self, alarm: Alarm) -> None:
@@ -186,6 +187,8 @@ class NetworkSender:
 
     async def _send_envelope(self, envelope: Envelope, message: bytes) -> None:
         ack = await self._ask(Subject.ENVELOPE, message)
+        if ack is not None:
+            self._envelope_refusal = ack.reason
         if ack is not None and ack.ok and envelope.alerts:
             await self._on_disk(lambda: self._outbox.delivered(envelope.alerts))
 
@@ -342,6 +345,8 @@ class NetworkSender:
             if self._refusal and self._refusal != "unknown_key":
                 return "degraded", f"the operator refused to enrol this box ({self._refusal}): get a new token from it"
             return "starting", "enrolling with the operator"
+        if self._envelope_refusal and self._envelope_refusal != "unknown_key":
+            return "degraded", f"the operator refused the newest envelope ({self._envelope_refusal}); {tail}"
         if not self._tells:
             return "degraded", f"no recipient is set up, alerts stay here; {tail}"
         if self._statement_refusal:
