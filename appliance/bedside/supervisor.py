@@ -148,7 +148,7 @@ class Supervisor:
 
     async def _tell_gateway(self) -> None:
         """Tell the gateway how the other processes do; kill it when it has been deaf for too long."""
-        reports = [
+        reports: list[dict[str, object]] = [
             {"op": "part", "part": child.name, "state": "ok" if child.was_ready else "failed", "detail": child.detail}
             for child in self.children
             if child.name != "gateway"
