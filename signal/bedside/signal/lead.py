@@ -11,7 +11,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bedside.signal.beats import BeatFinder, BeatOutput, BeatState, Mark
+from bedside.signal.beats import BeatFinder, BeatOutput, BeatState
+from bedside.signal.evidence import Hump
 from bedside.signal.filters import Baseline, FirBank, lowpass_kernel, quadrature_kernels
 from bedside.signal.quality import Second, judge_second
 from bedside.signal.resample import INTERNAL_HZ, Floats, Resampler, ResampleState
@@ -20,6 +21,8 @@ __all__ = ["INTERNAL_HZ", "LeadAnalyser", "LeadOutput", "LeadState", "QualitySec
 
 FRAME = 50  # internal samples that are processed together: 0.2 s
 HALF = 18  # delay of the FIR filters, internal samples: 72 ms
+GUARD = 6  # internal samples (24 ms) beside a hole in which no beat is looked for
+WARM = 25  # internal samples (0.1 s) at the start of a stream in which no beat is looked for
 SECOND = 250  # internal samples
 LIMIT_MV = 1e6  # no lead gives a kilovolt; what claims so is held there
 LONG_GAP_S = 0.5  # a hole longer than this forgets the rhythm and levels the baseline anew
@@ -80,7 +83,7 @@ class LeadState:
     resample: ResampleState
     baseline: Floats
     fir: Floats
-    unseen: NDArray[np.bool_]  # (HALF,) the newest internal samples: missing?
+    unseen: NDArray[np.bool_]  # (HALF + GUARD,) the newest internal samples: missing?
     beats: BeatState
     second_raw: tuple[Floats, ...]  # source chunks since the running second began
     second_clean: tuple[Floats, ...]
@@ -118,8 +121,9 @@ class LeadAnalyser:
     def design(cls, fs_hz: float) -> Self:
         """Raises `ValueError` when `fs_hz` is not within 100..1000 Hz."""
         resampler = Resampler.design(fs_hz)
-        even, odd = quadrature_kernels(HALF, centre_hz=11.0, sigma_s=0.020)
-        bank = FirBank.design(lowpass_kernel(HALF, 38.0), even, odd)
+        quick = quadrature_kernels(HALF, centre_hz=11.0, sigma_s=0.020)  # narrow and normal QRS
+        slow = quadrature_kernels(HALF, centre_hz=6.0, sigma_s=0.030)  # wide QRS, and T waves
+        bank = FirBank.design(lowpass_kernel(HALF, 38.0), *quick, *slow)
         return cls(float(fs_hz), resampler, Baseline.design(), bank, BeatFinder())
 
     def initial(self) -> LeadState:
@@ -134,7 +138,7 @@ class LeadAnalyser:
             resample=tail,
             baseline=self.baseline.initial(),
             fir=self.bank.initial(),
-            unseen=np.ones(HALF, dtype=np.bool_),
+            unseen=np.ones(HALF + GUARD, dtype=np.bool_),
             beats=self.finder.initial(),
             second_raw=(),
             second_clean=(),
@@ -180,19 +184,21 @@ class LeadAnalyser:
         state.marks = np.concatenate((state.marks, missing))[-state.marks.size :]
         state.baseline, level = self.baseline.step(state.baseline, inner)
         before = state.fir
-        state.fir, (clean, even, odd) = self.bank.step(before, level)
+        state.fir, (clean, even, odd, slow_even, slow_odd) = self.bank.step(before, level)
         fast = np.concatenate((before[HALF:], level))[:FRAME] - clean
         envelope = np.sqrt(even * even + odd * odd)
+        slow = np.sqrt(slow_even * slow_even + slow_odd * slow_odd)
         known = np.concatenate((state.unseen, unseen))
         state.unseen = known[FRAME:]
+        shown = clean
         if known.any():
-            envelope = np.where(_near(known)[:FRAME], 0.0, envelope)
-            shown = np.where(known[:FRAME], np.nan, clean)
-        else:
-            shown = clean
+            envelope = np.where(_near(known)[GUARD : GUARD + FRAME], 0.0, envelope)
+            shown = np.where(known[GUARD : GUARD + FRAME], np.nan, clean)
+        if state.frame == 0:  # filters have seen too little to tell a beat from the start itself
+            envelope[: HALF + WARM] = 0.0
         if gap_ended:
             state.beats = self.finder.forget_rhythm(state.beats)
-        state.beats, beats = self.finder.step(state.beats, clean, envelope)
+        state.beats, beats = self.finder.step(state.beats, clean, envelope, slow)
         self._report(beats, got)
         got.clean.append(shown if state.frame else shown[HALF:])
         state.frame += 1
@@ -204,7 +210,7 @@ class LeadAnalyser:
             got.retracted.append(self._peak(mark).index)
         got.peaks.extend(self._peak(mark) for mark in beats.beats)
 
-    def _peak(self, mark: Mark) -> RPeak:
+    def _peak(self, mark: Hump) -> RPeak:
         at = max(0, mark.r_at - HALF)
         return RPeak(self.resampler.source_index(at), at, mark.amplitude_mv, mark.confidence)
 
@@ -244,8 +250,8 @@ def _checked(block_mv: NDArray[np.generic]) -> Floats:
 
 
 def _near(unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Samples within 24 ms of one that was not seen."""
-    return np.convolve(unseen, np.ones(13), "same") > 0.5
+    """Samples within `GUARD` of one that was not seen."""
+    return np.convolve(unseen, np.ones(2 * GUARD + 1), "same") > 0.5
 
 
 def _bridge(
