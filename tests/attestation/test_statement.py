@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import string
+from pathlib import Path
 
 import cbor2
 import cwt
@@ -13,11 +15,15 @@ from hypothesis import strategies as st
 from tests.attestation.attest_world import MEASURED, OPERATOR, KeySigner, World
 
 from bedside.attestation import sign1
+from bedside.attestation import statement as statement_room
 from bedside.attestation.statement import (
+    HARDWARE_MODEL,
     MODELS_MAX,
     NAME_CHARS_MAX,
+    OEM_ID,
     PROFILE,
     STATEMENT_BYTES,
+    TYP,
     UINT_MAX,
     Claim,
     Link,
@@ -27,7 +33,8 @@ from bedside.attestation.statement import (
     claims,
     make,
 )
-from bedside.attestation.verify import read
+from bedside.attestation.verify import MANDATORY, read
+from bedside.attestation.work import WORK_DEPTH, WORK_SLOTS
 
 SIGNER = KeySigner()
 NAMES = st.text(string.ascii_letters + string.digits + " .-+", min_size=1, max_size=NAME_CHARS_MAX)
@@ -132,3 +139,26 @@ def test_what_does_not_fit_the_constant_size_is_refused_before_signing(broken: d
     }
     with pytest.raises(ValueError, match="measured"):
         Measured(**{**fields, **broken})  # type: ignore[arg-type]
+
+
+CDDL = (Path(statement_room.__file__).parent / "statement.cddl").read_text()
+
+
+def test_the_published_cddl_has_the_claims_and_constants_of_the_code() -> None:
+    """A whole statement is held against the CDDL by `zcbor validate`; this keeps the two from drifting apart."""
+    block = CDDL[CDDL.index("claims = {") :].split("\n}")[0]
+    keys = {int(found) for found in re.findall(r"^  (-?\d+) => ", block, re.MULTILINE)}
+    assert keys == set(MANDATORY)
+    for word in (
+        str(STATEMENT_BYTES),
+        PROFILE,
+        TYP,
+        f"1 => {sign1.ALG_EDDSA}",
+        f"3 => {WORK_SLOTS}",
+        f"2 => {WORK_DEPTH}",
+    ):
+        assert word in CDDL, word
+    assert f"0*{MODELS_MAX} name" in CDDL
+    assert f"(1..{NAME_CHARS_MAX})" in CDDL
+    assert OEM_ID.hex() in CDDL.replace(" ", "")
+    assert f'"{HARDWARE_MODEL.decode()}"' in CDDL

@@ -17,7 +17,7 @@ from bedside.core.time import InlineWorker, LoopClock, VirtualTimeLoop
 from bedside.network.embedded import prepare
 from bedside.network.links import UnixLink
 from bedside.network.recipient import Mailbox, Recipient, pick_up
-from bedside.network.sender import TOKEN_FILE, NetworkSender, open_sender
+from bedside.network.sender import NetworkSender, open_sender
 from bedside.operator.service import OperatorService
 from bedside.settings import Home
 
@@ -169,7 +169,7 @@ async def net_world(
     clock = LoopClock(asyncio.get_running_loop(), START_US)
     operator = OperatorService(home.operator, clock=clock, worker=worker, epoch_s=epoch_s)
     await operator.start()
-    await operator.offer_token(home.run / TOKEN_FILE)
+    await operator.offer_token(home.operator_token)
     tap = Tap(home.run / "tap.sock", operator.socket_path, clock)
     await tap.start()
     sender = open_sender(

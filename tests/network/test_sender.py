@@ -177,7 +177,7 @@ def test_an_operator_that_forgot_the_box_is_enrolled_with_again(tmp_path: Path) 
             await asyncio.sleep(60)
             assert world.sender.status()["state"] == "degraded"
             assert "token" in world.sender.status()["detail"]
-            await world.operator.offer_token(world.home.run / "operator-enrol.token")
+            await world.operator.offer_token(world.home.operator_token)
             await asyncio.sleep(400)
             assert world.sender.status()["state"] == "ok"
             (gateway,) = report(world.operator.sink, world.clock.now_us())["gateways"]
@@ -185,6 +185,31 @@ def test_an_operator_that_forgot_the_box_is_enrolled_with_again(tmp_path: Path) 
             assert gateway["statements"]["refused"] == 0
 
     in_virtual_time(main)
+
+
+def test_an_operator_whose_clock_went_back_gets_no_second_statement_and_it_is_said(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with net_world(tmp_path, epoch_s=200) as world:
+            await asyncio.sleep(450)
+            world.operator._clock = Late(world)  # type: ignore[assignment]
+            await asyncio.sleep(400)
+            assert "clock went back" in world.sender.status()["detail"]
+            assert len(world.envelopes()) == 84  # the rhythm goes on
+            rows = world.operator.sink.rows("SELECT epoch, refusal FROM statement")
+            assert len({row["epoch"] for row in rows}) == len(rows) == 3
+            assert {row["refusal"] for row in rows} == {None}
+
+    in_virtual_time(main)
+
+
+class Late:
+    """A clock that is an hour behind."""
+
+    def __init__(self, world: NetWorld) -> None:
+        self._world = world
+
+    def now_us(self) -> int:
+        return self._world.clock.now_us() - 3600 * S
 
 
 def test_a_frozen_operator_delays_no_later_slot(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from bedside.core.events import Alarm, AlarmClass, AlarmState, Priority
 from bedside.core.time import SystemClock, ThreadWorker
 from bedside.network.cli import recipient
 from bedside.network.embedded import prepare
-from bedside.network.sender import TOKEN_FILE, open_sender
+from bedside.network.sender import open_sender
 from bedside.operator.cli import operator
 from bedside.settings import Home
 
@@ -36,12 +36,12 @@ def invoke(group: object, *words: str) -> Result:
 
 @contextmanager
 def running_operator(home: Home, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    words = ["run", "--home", str(home.path), "--offer-token", str(home.run / TOKEN_FILE), *options]
+    words = ["run", "--home", str(home.path), "--offer-token", str(home.operator_token), *options]
     child = subprocess.Popen([sys.executable, "-c", COMMAND, *words], stderr=subprocess.PIPE)
     assert child.stderr is not None
     try:
         until = time.monotonic() + 60
-        while not (home.run / TOKEN_FILE).exists():
+        while not (home.operator_token).exists():
             assert child.poll() is None, child.stderr.read()
             assert time.monotonic() < until
             time.sleep(0.02)
@@ -147,7 +147,7 @@ def test_a_killed_operator_leaves_nothing_that_stops_the_next(tmp_path: Path) ->
     with running_operator(home) as child:
         child.kill()
         child.wait()
-    (home.run / TOKEN_FILE).unlink()
+    (home.operator_token).unlink()
     with running_operator(home) as child:
         assert child.poll() is None
     assert child.returncode == 0

@@ -52,8 +52,6 @@ from bedside.settings import Home
 
 log = logging.getLogger(__name__)
 
-# In `run`: left there by the embedded operator for the box's own gateway.
-TOKEN_FILE: Final = "operator-enrol.token"  # noqa: S105  (a file's name)
 OFFERED_MAX: Final = 1024  # alarms on their way to the disk; the disk is behind by milliseconds
 PREPARE_S: Final = 0.5
 _REASONS_LOST: Final = frozenset({"unknown_key"})  # the operator no longer knows us: enrol again
@@ -112,6 +110,7 @@ class NetworkSender:
         self._refusal = ""  # why the newest answer was no
         self._statement_refusal: str | None = None  # empty: the newest statement was verified
         self._envelope_refusal = ""
+        self._clock_back = False
         self._disk_failure: str | None = None
 
     def offer(self, alarm: Alarm) -> None:
@@ -229,7 +228,9 @@ class NetworkSender:
             return
         stated = await self._worker.run(self._outbox.newest_statement)
         if stated is not None and stated.answer is not None and ack.epoch <= stated.epoch:
+            self._clock_back = ack.epoch < stated.epoch
             return  # by the operator's clock the new epoch has not begun: ask again in a slot
+        self._clock_back = False
         self._beacon = (epoch, ack.epoch, ack.beacon)
 
     async def _state_epoch(self, epoch: int) -> None:
@@ -241,6 +242,7 @@ class NetworkSender:
                 operator_epoch, self._outbox.in_service(epoch, slots), lambda link: self._build(link, beacon)
             )
         )
+        self._clock_back = data is None
         if data is None:
             return
         ack = await self._ask(Subject.STATEMENT, data)
@@ -351,6 +353,8 @@ class NetworkSender:
             return "degraded", f"no recipient is set up, alerts stay here; {tail}"
         if self._statement_refusal:
             return "degraded", f"the operator refused the newest statement: {self._statement_refusal}; {tail}"
+        if self._clock_back:
+            return "degraded", f"the operator's clock went back: no statement until it has caught up; {tail}"
         if self._last_ack_us is None:
             return "starting", "waiting for the first slot"
         stated = "verified" if self._statement_refusal == "" else "due"
@@ -384,7 +388,7 @@ def open_sender(
         measured=measured,
         clock=clock,
         worker=worker,
-        token=lambda: read_token(home.run / TOKEN_FILE),
+        token=lambda: read_token(home.operator_token),
         epoch_s=epoch_s,
         slot_s=slot_s,
     )
