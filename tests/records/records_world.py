@@ -174,6 +174,9 @@ class Model:
         ends += [max(one.start_us, one.end_us or 0) for one in self.kept_events if one.patient == patient]
         return max(ends, default=None)
 
+    def next_index(self, stream: str) -> int:
+        return max((b.first_index + b.counts.size for b in self.kept_blocks if b.stream.id == stream), default=0)
+
     def open_alarms(self, patient: str | None) -> dict[str, Alarm]:
         last: dict[str, Alarm] = {}
         for one in self.kept_events:

@@ -124,8 +124,8 @@ OPENING_FAILS = [cut_the_end, exchange_patients]
 
 
 @pytest.fixture(scope="module")
-def truth(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("truth")
+def truth(folder_of_module: Path) -> Path:
+    folder = folder_of_module / "truth"
     for opening in range(2):  # two heads
         store = opened(folder)
         for one in (ADA, BO):

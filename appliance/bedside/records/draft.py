@@ -18,6 +18,7 @@ from bedside.core.ports import Patient
 from bedside.core.samples import Block, StreamInfo
 from bedside.records import packing
 from bedside.records.entries import INT64_END, Entry, binding, leaf_of
+from bedside.records.keys import IDENTITY_KEY, RECORDS_KEY
 from bedside.records.log import Frontier
 from bedside.records.schema import (
     BOX_SERIES,
@@ -29,8 +30,6 @@ from bedside.records.schema import (
 )
 from bedside.records.state import BOX_ID, OwnerState, Series, State
 
-RECORDS_KEY = "records"
-IDENTITY_KEY = "identity"
 WAVE_SAMPLES_MAX = 65_536  # of blocks gathered into one entry; one block is never cut
 EVENTS_BYTES_MAX = 64 * 1024  # of events gathered into one entry
 
@@ -56,6 +55,7 @@ class Draft:
     new_series: list[Series] = field(default_factory=list)
     frontier: Frontier = field(init=False)
     _seqs: dict[int, int] = field(default_factory=dict)
+    _next_index: dict[int, int] = field(default_factory=dict)
     _owners: dict[int, OwnerState] = field(default_factory=dict)
     _infos: dict[str, Series] = field(default_factory=dict)  # streams of this batch
     _identity: tuple[int, Patient] | None = None
@@ -147,6 +147,8 @@ class Draft:
             self.state.series[number].patient = patient
         for number, next_seq in self._seqs.items():
             self.state.series[number].next_seq = next_seq
+        for number, next_index in self._next_index.items():
+            self.state.series[number].saw_index(next_index)
         self.state.owners.update(self._owners)
         self.state.frontier = self.frontier
 
@@ -168,6 +170,8 @@ class Draft:
             span_us=end_us - start_us,
         )
         self._owner(series.owner).saw(end_us)
+        end_index = group[-1].first_index + group[-1].counts.size
+        self._next_index[series.number] = max(self._next_index.get(series.number, 0), end_index)
 
     def _add(
         self,
@@ -223,13 +227,14 @@ class Draft:
 
 
 def _gathered(blocks: list[Block]) -> Iterator[list[Block]]:
-    """Cut where the description changes, time goes back, or an entry would span too much."""
+    """Cut where the description changes, samples are missing, time goes back, or an entry would span too much."""
     group = [blocks[0]]
     samples = blocks[0].counts.size
     for block in blocks[1:]:
         samples += block.counts.size
         fits = (
             block.stream == group[0].stream
+            and block.first_index == group[-1].first_index + group[-1].counts.size
             and block.start_us >= group[-1].start_us
             and block.end_us - group[0].start_us <= SPAN_US_MAX
             and samples <= WAVE_SAMPLES_MAX

@@ -32,6 +32,8 @@ from bedside.records.files import write_atomically
 log = logging.getLogger(__name__)
 
 BOX = "box"
+RECORDS_KEY = "records"
+IDENTITY_KEY = "identity"
 KEY_BYTES = 32
 PASSPHRASE_FILE_VARIABLE = "BEDSIDE_PASSPHRASE_FILE"  # noqa: S105 (a name)
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"

@@ -18,13 +18,14 @@ from bedside.core.samples import Block, StreamInfo
 from bedside.records import packing
 from bedside.records.database import DamagedError, guarded
 from bedside.records.entries import COLUMNS, INT64_END, Entry, binding, checkpoint_binding, leaf_of
-from bedside.records.keys import KeyRing
+from bedside.records.keys import IDENTITY_KEY, RECORDS_KEY, KeyRing
 from bedside.records.schema import BOX_SERIES, FORM_EVENTS, FORM_PATIENT, FORM_STREAM, FORM_WAVE, SPAN_US_MAX
 from bedside.records.sealing import Opener
 from bedside.records.state import CHECKPOINT_SCHEMA, OwnerState, Series, State, unpack_checkpoint
 
 NAME_LOST = "(name cannot be read)"
 _PAGE_ROWS = 256
+_DAMAGE_MAX = 20
 _RECENT = {  # our own words
     form: f"SELECT {COLUMNS} FROM entry INDEXED BY {index} WHERE form = {form} AND start_us >= :low AND start_us < :end"  # noqa: S608
     " AND start_us + span_us >= :start AND series = :series ORDER BY start_us DESC"
@@ -58,8 +59,8 @@ class Records:
         self._connection = connection
         self._lock = threading.RLock()
         self._behind: set[int] = set()  # owners whose checkpoint is older than their entries
-        self._key_names: dict[int, tuple[str, str, str]] = {}  # number: id, owner, purpose
-        self._openers: dict[int, Opener] = {}
+        self._key_ids: dict[int, str] = {}  # by the number that rows name it by
+        self._openers: dict[tuple[int, str, str], Opener] = {}
         self._state = State()
         with guarded(path, "reading the store's state"):
             self._load()
@@ -86,6 +87,12 @@ class Records:
         with self._lock:
             kept = self._state.owner_state(patient)
             return kept.newest_us if kept else None
+
+    def next_index(self, stream: str) -> int:
+        """The index after a stream's last stored sample: where it goes on after a restart. 0: none is stored."""
+        with self._lock:
+            numbers = self._state.streams.get(stream, ())
+            return max((self._state.series[number].next_index for number in numbers), default=0)
 
     def open_alarms(self, patient: str | None) -> list[Alarm]:
         """The last state of each alarm that has not ended, in the order of their last change. None: of the box."""
@@ -179,7 +186,8 @@ class Records:
         """An entry's plaintext. Raises `StoreError`: altered, moved, or its key is lost."""
         patient, stream = self._state.names(entry.series)
         try:
-            return self._opener(entry.data_key).open(entry.sealed, binding(entry, patient, stream))
+            purpose = IDENTITY_KEY if entry.form == FORM_PATIENT else RECORDS_KEY
+            return self._opener(entry.data_key, patient, purpose).open(entry.sealed, binding(entry, patient, stream))
         except StoreError as error:
             raise StoreError(f"entry {entry.position} (series {entry.series}): {error}") from error
 
@@ -207,13 +215,15 @@ class Records:
             finally:
                 self._connection.execute("ROLLBACK")
 
-    def _opener(self, number: int) -> Opener:
-        if number not in self._openers:
-            if number not in self._key_names:
-                raise StoreError(f"its key {number} is not known")
-            key_id, owner, purpose = self._key_names[number]
-            self._openers[number] = Opener(self.keys.find(owner, purpose, key_id).raw)
-        return self._openers[number]
+    def _opener(self, number: int, owner: str, purpose: str) -> Opener:
+        known = self._openers.get((number, owner, purpose))
+        if known is not None:
+            return known
+        if number not in self._key_ids:
+            raise StoreError(f"its key {number} is not known")
+        opener = Opener(self.keys.find(owner, purpose, self._key_ids[number]).raw)
+        self._openers[number, owner, purpose] = opener
+        return opener
 
     def _overlapping(self, series: Series, form: int, start_us: int, end_us: int) -> Iterator[Entry]:
         """Newest first (by start), entries of long spans last."""
@@ -256,15 +266,14 @@ class Records:
     # State, from checkpoints and the entries behind them.
 
     def _load(self) -> None:
-        rows = self._connection.execute("SELECT number, id, owner, purpose FROM data_key").fetchall()
-        self._key_names = {number: (key_id, owner, purpose) for number, key_id, owner, purpose in rows}
+        self._key_ids = dict(self._connection.execute("SELECT number, id FROM data_key").fetchall())
         self.damage.clear()
         self.rolled_forward = 0
         self._state = self._bare_state()
         try:
             self._load_checkpoints()
         except StoreError as error:
-            self.damage.append(f"{error}; the state was worked out again from all entries")
+            self._note(f"{error}; the state was worked out again from all entries")
             self._state = self._bare_state()
         self._load_definitions()
         self._roll_forward()
@@ -288,7 +297,9 @@ class Records:
         for owner, position, schema, key, sealed in rows:
             patient, _ = self._state.names(owner)
             try:
-                plain = self._opener(key).open(sealed, checkpoint_binding(patient, position, schema))
+                plain = self._opener(key, patient, RECORDS_KEY).open(
+                    sealed, checkpoint_binding(patient, position, schema)
+                )
             except StoreError as error:
                 raise StoreError(f"checkpoint of series {owner}: {error}") from error
             unpack_checkpoint(plain, self._state, owner)
@@ -300,7 +311,7 @@ class Records:
             try:
                 self._define(entry)
             except StoreError as error:
-                self.damage.append(f"description of a patient or stream: {error}")
+                self._note(f"description of a patient or stream: {error}")
 
     def _define(self, entry: Entry) -> None:
         patient, stream = self._state.names(entry.series)
@@ -324,8 +335,16 @@ class Records:
             self._behind |= {series.owner, BOX_SERIES}
             if entry.form == FORM_WAVE:
                 owner.saw(entry.end_us)
+                series.saw_index(entry.first_index + entry.n)
             elif entry.form == FORM_EVENTS:
                 self._roll_events(entry, owner)
+
+    def _note(self, sentence: str) -> None:
+        """Report damage, but not without end."""
+        if len(self.damage) < _DAMAGE_MAX:
+            self.damage.append(sentence)
+        elif len(self.damage) == _DAMAGE_MAX:
+            self.damage.append("and more: `bedside records verify` names all")
 
     def _roll_events(self, entry: Entry, owner: OwnerState) -> None:
         try:
@@ -335,7 +354,7 @@ class Records:
                     owner.take(event)
         except StoreError as error:
             owner.saw(entry.end_us)
-            self.damage.append(f"events from {entry.start_us} to {entry.end_us} µs UTC: {error}")
+            self._note(f"events from {entry.start_us} to {entry.end_us} µs UTC: {error}")
 
 
 def _in_int64(time_us: int) -> int:

@@ -35,8 +35,7 @@ def entries(db: Database) -> None:
         "CREATE TABLE series (number INTEGER PRIMARY KEY, form INTEGER NOT NULL, id TEXT NOT NULL,"
         " owner INTEGER NOT NULL) STRICT",
         f"INSERT INTO series VALUES ({BOX_SERIES}, 0, 'box', {BOX_SERIES})",  # noqa: S608 (a constant)
-        "CREATE TABLE data_key (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL,"
-        " purpose TEXT NOT NULL) STRICT",
+        "CREATE TABLE data_key (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE) STRICT",
         "CREATE TABLE entry (position INTEGER PRIMARY KEY, form INTEGER NOT NULL, series INTEGER NOT NULL,"
         " seq INTEGER NOT NULL, first_index INTEGER NOT NULL, n INTEGER NOT NULL, start_us INTEGER NOT NULL,"
         " span_us INTEGER NOT NULL, schema INTEGER NOT NULL, data_key INTEGER NOT NULL, sealed BLOB NOT NULL) STRICT",

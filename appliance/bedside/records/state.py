@@ -32,8 +32,12 @@ class Series:
     id: str
     owner: int
     next_seq: int = 0
+    next_index: int = 0  # of a stream: after its last sample
     patient: Patient | None = None
     info: StreamInfo | None = None
+
+    def saw_index(self, next_index: int) -> None:
+        self.next_index = max(self.next_index, next_index)
 
 
 @dataclass(slots=True)
@@ -95,7 +99,7 @@ class State:
 def pack_checkpoint(state: State, owner: int) -> bytes:
     """The part of one owner; the box's also holds the log's right edge."""
     kept = state.owners.get(owner, OwnerState())
-    seqs = [[one.number, one.next_seq] for one in state.series.values() if one.owner == owner]
+    seqs = [[one.number, one.next_seq, one.next_index] for one in state.series.values() if one.owner == owner]
     alarms = [event_codec.to_cbor(alarm) for alarm in kept.open_alarms.values()]
     edge = [state.frontier.size, state.frontier.nodes] if owner == BOX_SERIES else []
     return cbor2.dumps([kept.newest_us, seqs, alarms, edge], canonical=True)
@@ -110,8 +114,9 @@ def unpack_checkpoint(data: bytes, state: State, owner: int) -> None:
             event = event_codec.from_cbor(encoded)
             if isinstance(event, Alarm):
                 kept.open_alarms[event.alarm] = event
-        for number, next_seq in seqs:
+        for number, next_seq, next_index in seqs:
             state.series[number].next_seq = next_seq
+            state.series[number].saw_index(next_index)
         if owner == BOX_SERIES:
             state.frontier = Frontier(edge[0], edge[1])
     except (cbor2.CBORError, ValueError, TypeError, KeyError, IndexError, EOFError) as error:

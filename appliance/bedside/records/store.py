@@ -21,10 +21,10 @@ from bedside.core.ports import Batch, Patient
 from bedside.core.samples import StreamInfo
 from bedside.core.time import SystemClock, iso_utc
 from bedside.records.database import DamagedError, check, connect, guarded, transaction
-from bedside.records.draft import RECORDS_KEY, Draft
+from bedside.records.draft import Draft
 from bedside.records.entries import INSERT, checkpoint_binding
 from bedside.records.files import FolderLock, write_atomically
-from bedside.records.keys import Argon2Cost, DataKey, KeyRing, passphrase_from
+from bedside.records.keys import RECORDS_KEY, Argon2Cost, KeyRing, passphrase_from
 from bedside.records.log import SEAL_PURPOSE, head_seal
 from bedside.records.reader import Records
 from bedside.records.schema import LAYOUT_VERSION, migrate
@@ -55,23 +55,23 @@ class OpeningReport:
 class _Seals:
     """The sealers of one opening: each data key has its own, with its own salt."""
 
-    def __init__(self, keys: KeyRing, names: dict[int, tuple[str, str, str]]) -> None:
+    def __init__(self, keys: KeyRing, ids: dict[int, str]) -> None:
         self._keys = keys
         self._sealers: dict[str, Sealer] = {}
         self._numbers: dict[str, int] = {}
-        self.fresh: dict[int, DataKey] = {}  # numbers that the next transaction must make known
-        self.known(names)
+        self.fresh: dict[int, str] = {}  # numbers that the next transaction must make known
+        self.known(ids)
 
-    def known(self, names: dict[int, tuple[str, str, str]]) -> None:
+    def known(self, ids: dict[int, str]) -> None:
         """The database knows these numbers, and no others."""
-        self._numbers = {key_id: number for number, (key_id, _, _) in names.items()}
+        self._numbers = {key_id: number for number, key_id in ids.items()}
         self.fresh.clear()
 
     def number(self, owner: str, purpose: str) -> int:
         key = self._keys.data_key(owner, purpose)
         if key.id not in self._numbers:
             self._numbers[key.id] = number = max(self._numbers.values(), default=0) + 1
-            self.fresh[number] = key
+            self.fresh[number] = key.id
         return self._numbers[key.id]
 
     def seal(self, owner: str, purpose: str, plaintext: bytes, bound: bytes) -> bytes:
@@ -97,7 +97,7 @@ class RecordStore(Records):
         super().__init__(path, connection, keys)
         self._folder_lock = lock
         self._now_us = now_us
-        self._seals = _Seals(keys, self._key_names)
+        self._seals = _Seals(keys, self._key_ids)
         self._batches = 0  # since the last checkpoint
         self._checkpointed = self._state.frontier.size
         self._unsure = False  # a write failed: what is on disk is looked up before the next one
@@ -173,7 +173,7 @@ class RecordStore(Records):
         if self._unsure:
             with guarded(self.path, "looking up what is stored"):
                 self._load()
-                self._seals.known(self._key_names)
+                self._seals.known(self._key_ids)
             self._unsure = False
         return Draft(self._state, self._seals, self._now_us())
 
@@ -200,11 +200,10 @@ class RecordStore(Records):
         run(INSERT, [entry.row() for entry in draft.entries])
 
     def _insert_keys(self) -> None:
-        keys = [(number, key.id, key.owner, key.purpose) for number, key in self._seals.fresh.items()]
-        self._connection.executemany("INSERT INTO data_key VALUES (?, ?, ?, ?)", keys)
+        self._connection.executemany("INSERT INTO data_key VALUES (?, ?)", list(self._seals.fresh.items()))
 
     def _adopt_keys(self) -> None:
-        self._key_names.update((number, (key.id, key.owner, key.purpose)) for number, key in self._seals.fresh.items())
+        self._key_ids.update(self._seals.fresh)
         self._seals.fresh.clear()
 
     def _checkpoint(self) -> None:
