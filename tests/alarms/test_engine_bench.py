@@ -147,6 +147,13 @@ def test_extreme_rates_need_their_number_of_beats() -> None:
     assert slow.one("extreme_bradycardia").text == "Extreme bradycardia: 38/min over 5 beats (limit 40)"
 
 
+def test_bradycardia_that_wanders_round_its_limit_alarms_by_its_mean() -> None:
+    scene = Scene()
+    for rr_s in (2.28, 1.51, 1.5, 1.45):
+        scene.beat(BeatClass.N, rr_s)
+    assert scene.open() == ["extreme_bradycardia"]
+
+
 @pytest.mark.parametrize(("bpm", "kind"), [(139, None), (142, "extreme_tachycardia"), (41, None)])
 def test_rates_inside_the_extremes_raise_nothing_of_them(bpm: int, kind: str | None) -> None:
     scene = Scene()

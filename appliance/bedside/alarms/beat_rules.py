@@ -17,6 +17,7 @@ from bedside.core.time import US_PER_S
 SILENCE_S = 5.0
 """Without a beat for so long every run is over, and rates of past beats say nothing of now."""
 TOLERANCE_BPM = 1e-6  # a rate that is exactly at its limit may come out of the division just below
+SLOW_SHARE = 0.9  # all intervals but one must be about as long as a slow rate's
 ENDING_BEATS = 2  # so many supraventricular beats in a row end a tachycardia: one may be a fusion or a mistake
 
 
@@ -159,7 +160,7 @@ class BeatRules:
         elif above:
             on = rate_bpm > bound_bpm
         else:  # one long pause among normal beats is no bradycardia, though their mean is slow
-            slow = sum(rr_s > 60.0 / bound_bpm for rr_s in intervals_s)
+            slow = sum(rr_s > SLOW_SHARE * 60.0 / bound_bpm for rr_s in intervals_s)
             on = rate_bpm < bound_bpm and slow >= len(intervals_s) - 1
         if not on and kind not in self._on:
             return []
