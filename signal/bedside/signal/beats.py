@@ -138,7 +138,7 @@ class BeatFinder:
         hump = hump._replace(logit=self._weigh(state, hump, shape, rest))
         last = state.beats[-1] if state.beats else None
         if hump.logit > 0 and last is not None and at - last.at < CLOSE:
-            if hump.logit > last.logit:
+            if hump.logit > last.logit and abs(hump.r_at - last.r_at) > EDGE:  # closer: the same R peak again
                 retracted.append(last)
                 last_shape = state.beat_shapes[-1]
                 state.beats = state.beats[:-1]

@@ -5,6 +5,7 @@ Fed block by block; calls `resample`, `filters`, `beats` and `quality`. No clock
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from bedside.signal.beats import BeatFinder, BeatOutput, BeatState
 from bedside.signal.evidence import Hump
 from bedside.signal.filters import Baseline, FirBank, lowpass_kernel, quadrature_kernels
-from bedside.signal.quality import Second, judge_second
+from bedside.signal.quality import SECOND, Second, judge_second
 from bedside.signal.resample import INTERNAL_HZ, Floats, Resampler, ResampleState
 
 __all__ = ["INTERNAL_HZ", "LeadAnalyser", "LeadOutput", "LeadState", "QualitySecond", "RPeak"]
@@ -23,7 +24,6 @@ FRAME = 50  # internal samples that are processed together: 0.2 s
 HALF = 18  # delay of the FIR filters, internal samples: 72 ms
 GUARD = 6  # internal samples (24 ms) beside a hole in which no beat is looked for
 WARM = 25  # internal samples (0.1 s) at the start of a stream in which no beat is looked for
-SECOND = 250  # internal samples
 LIMIT_MV = 1e6  # no lead gives a kilovolt; what claims so is held there
 LONG_GAP_S = 0.5  # a hole longer than this forgets the rhythm and levels the baseline anew
 DELAY_S_MAX = 0.6  # from an R peak to its report
@@ -52,12 +52,15 @@ class QualitySecond:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeadOutput:
-    """What a block brought. `clean_mv[i]` lies at `(clean_first + i) / 250` s after the first source sample."""
+    """What a block brought. `clean_mv[i]` lies at `(clean_first + i) / 250` s after the first source sample.
+
+    `retracted` names peaks of earlier outputs or of this one: add `peaks` first, then take these away.
+    """
 
     clean_mv: Floats  # float64 (m,), NaN where the lead was not seen
     clean_first: int
     peaks: tuple[RPeak, ...]
-    retracted: tuple[int, ...]  # source indices of peaks reported before
+    retracted: tuple[int, ...]  # source indices
     quality: tuple[QualitySecond, ...]
     settled_index: int  # source index before which no new peak will appear
 
@@ -86,8 +89,8 @@ class LeadState:
     unseen: NDArray[np.bool_]  # (HALF + GUARD,) the newest internal samples: missing?
     beats: BeatState
     second_raw: tuple[Floats, ...]  # source chunks since the running second began
-    second_clean: tuple[Floats, ...]
-    second_fast: tuple[Floats, ...]
+    second_fast: tuple[Floats, ...]  # what the low-pass took away
+    second_slow: tuple[Floats, ...]  # what the baseline filter took away
     usual_mv: float
 
 
@@ -141,8 +144,8 @@ class LeadAnalyser:
             unseen=np.ones(HALF + GUARD, dtype=np.bool_),
             beats=self.finder.initial(),
             second_raw=(),
-            second_clean=(),
             second_fast=(),
+            second_slow=(),
             usual_mv=0.0,
         )
 
@@ -168,6 +171,16 @@ class LeadAnalyser:
         clean = np.concatenate(got.clean) if got.clean else np.zeros(0)
         settled = self._settled(state) if state.frame else 0
         return state, LeadOutput(clean, first, tuple(got.peaks), tuple(got.retracted), tuple(got.quality), settled)
+
+    def finish(self, state: LeadState) -> LeadOutput:
+        """What the last 0.6 s of a stream that has ended still hold: its last beats; no state goes on.
+
+        `clean_mv` may run past the stream's end with NaN.
+        """
+        n_in = state.n_in + state.pending.size
+        _, output = self.step(state, np.full(math.ceil(2 * DELAY_S_MAX * self.fs_hz), np.nan))
+        quality = tuple(second for second in output.quality if second.first_index + second.n_samples <= n_in)
+        return replace(output, quality=quality)
 
     def _settled(self, state: LeadState) -> int:
         return max(0, self.resampler.source_index(max(0, self.finder.settled(state.beats) - HALF)))
@@ -203,7 +216,7 @@ class LeadAnalyser:
         got.clean.append(shown if state.frame else shown[HALF:])
         state.frame += 1
         state.n_in += chunk.size
-        self._seconds(state, chunk, clean, fast, got)
+        self._seconds(state, chunk, fast, inner - level, got)
 
     def _report(self, beats: BeatOutput, got: _Collected) -> None:
         for mark in beats.retracted:
@@ -214,30 +227,22 @@ class LeadAnalyser:
         at = max(0, mark.r_at - HALF)
         return RPeak(self.resampler.source_index(at), at, mark.amplitude_mv, mark.confidence)
 
-    def _seconds(self, state: LeadState, chunk: Floats, clean: Floats, fast: Floats, got: _Collected) -> None:
+    def _seconds(self, state: LeadState, chunk: Floats, fast: Floats, slow: Floats, got: _Collected) -> None:
         state.second_raw = (*state.second_raw, chunk)
-        state.second_clean = (*state.second_clean, clean)
         state.second_fast = (*state.second_fast, fast)
+        state.second_slow = (*state.second_slow, slow)
         if len(state.second_raw) < SECOND // FRAME:
             return
-        end = self.resampler.source_index(state.frame * FRAME)
         first = self.resampler.source_index(state.frame * FRAME - SECOND)
+        end = self.resampler.source_index(state.frame * FRAME)
         source = np.concatenate(state.second_raw)
         verdict = judge_second(
-            Second(
-                source,
-                self.fs_hz,
-                state.usual_mv,
-                np.concatenate(state.second_clean),
-                np.concatenate(state.second_fast),
-                state.beats.level,
-                state.beats.envelope,
-            )
+            Second(source, state.usual_mv, np.concatenate(state.second_fast), np.concatenate(state.second_slow))
         )
         if verdict.usable:
-            state.usual_mv = float(np.nanmedian(source))
+            state.usual_mv = float(np.nanmean(source))
         got.quality.append(QualitySecond(first, end - first, *verdict))
-        state.second_raw = state.second_clean = state.second_fast = ()
+        state.second_raw = state.second_fast = state.second_slow = ()
 
 
 def _checked(block_mv: NDArray[np.generic]) -> Floats:

@@ -1,35 +1,39 @@
 """Whether a second of a lead can be believed, and in one plain word why not.
 
-Fed by `lead.py` with one second of source samples and of conditioned lead; knows nothing of beats' classes.
+Fed by `lead.py` with one second of source samples and of the conditioned lead; knows nothing of beats, so a
+rhythm that it has never seen is not mistaken for noise.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
-from bedside.signal.resample import Floats
+from bedside.signal.resample import INTERNAL_HZ, Floats
 
+SECOND = 250  # internal samples
 MISSING_SHARE_MAX = 0.2
 FLAT_MV = 0.012  # peak to peak; two steps of a 5 µV converter
 RAIL_MV = 3.0  # a flat line this far from the lead's usual level rests at the amplifier's rail
-SATURATED_SHARE = 0.08  # of the samples sit on the very same extreme value
-MUSCLE_MV = 0.08  # rms above 40 Hz
-MAINS_MV = 0.25  # amplitude of 50 or 60 Hz
-MOTION_MV = 2.5  # swing of the second's slow part
+SATURATED_SHARE = 0.08  # of the samples sit in runs on the very same extreme value
+SATURATED_MV = 0.5  # where the second swings by less than that, extremes are just coarse steps
+MUSCLE_MV = 0.08  # spread of what lies above 40 Hz, QRS and mains apart
+MAINS_MV = 0.5  # amplitude of 50 or 60 Hz; the low-pass leaves a twentieth of it
+MOTION_MV = 1.5  # swing within the second of what lies below 0.5 Hz
+
+_T_S = np.arange(SECOND) / INTERNAL_HZ
+_MAINS = np.stack([wave(2 * np.pi * hz * _T_S) for hz in (50.0, 60.0) for wave in (np.cos, np.sin)])  # whole periods
 
 
 class Second(NamedTuple):
-    """What is measured of one second."""
+    """What is known of one second."""
 
     source_mv: Floats  # as it came, NaN where missing
-    fs_hz: float
-    usual_mv: float  # where the lead rested before
-    clean_mv: Floats  # conditioned, 250 Hz
-    fast_mv: Floats  # what the low-pass took away, 250 Hz
-    level_mv: float  # QRS envelope level
-    envelope_mv: Floats
+    usual_mv: float  # where the lead rested in the last believable second
+    fast_mv: Floats  # (SECOND,) what the low-pass took away
+    slow_mv: Floats  # (SECOND,) what the baseline filter took away
 
 
 class Verdict(NamedTuple):
@@ -42,44 +46,40 @@ class Verdict(NamedTuple):
 
 def judge_second(second: Second) -> Verdict:
     """Independent measures, the gravest first; one of them suffices to reject the second."""
-    seen = second.source_mv[~np.isnan(second.source_mv)]
-    if seen.size < (1 - MISSING_SHARE_MAX) * second.source_mv.size or seen.size < 3:
+    source = second.source_mv
+    seen = source[~np.isnan(source)]
+    if seen.size < max(3, (1 - MISSING_SHARE_MAX) * source.size):
         return Verdict(False, 0.0, "missing")
     low, high = float(seen.min()), float(seen.max())
     if high - low <= FLAT_MV:
         far = abs(0.5 * (low + high) - second.usual_mv) > RAIL_MV
         return Verdict(False, 0.0, "lead_off" if far else "flat")
-    at_rail = max(_runs_at(seen, low), _runs_at(seen, high))
-    if at_rail > SATURATED_SHARE * seen.size and high - low > 0.5:
+    railed = max(_in_runs_at(seen, low), _in_runs_at(seen, high))
+    if railed > SATURATED_SHARE * seen.size and high - low > SATURATED_MV:
         return Verdict(False, 0.1, "saturated")
-    mains = _mains_mv(seen, second.fs_hz)
-    muscle = float(np.sqrt(np.mean(np.square(second.fast_mv))))
-    swing = _swing_mv(seen)
-    parts = ((mains / MAINS_MV, "mains"), (muscle / MUSCLE_MV, "muscle"), (swing / MOTION_MV, "motion"))
-    worst, reason = max(parts)
-    score = 1.0 / (1.0 + worst * worst)
-    return Verdict(worst < 1.0, score, None if worst < 1.0 else reason)
+    mains_mv, muscle_mv = fast_noise_mv(second.fast_mv)
+    swing_mv = float(second.slow_mv.max() - second.slow_mv.min())
+    worst, reason = max(
+        (mains_mv / MAINS_MV, "mains"), (muscle_mv / MUSCLE_MV, "muscle"), (swing_mv / MOTION_MV, "motion")
+    )
+    usable = worst < 1.0
+    return Verdict(usable, 1.0 / (1.0 + worst * worst), None if usable else reason)
 
 
-def _runs_at(seen: Floats, value: float) -> int:
-    """Samples at `value` whose neighbour is there too."""
+def fast_noise_mv(fast_mv: Floats) -> tuple[float, float]:
+    """Amplitude of the stronger of 50 and 60 Hz, and the robust spread of the rest, mV.
+
+    The spread is 1.48 times the median size: QRS complexes and pacing spikes, short as they are, do not count.
+    """
+    parts = (_MAINS @ fast_mv) * (2.0 / SECOND)
+    sizes = [math.hypot(parts[k], parts[k + 1]) for k in (0, 2)]
+    k = 0 if sizes[0] >= sizes[1] else 2
+    rest = np.abs(fast_mv - (parts[k] * _MAINS[k] + parts[k + 1] * _MAINS[k + 1]))
+    rest.partition(SECOND // 2)
+    return max(sizes), 1.48 * float(rest[SECOND // 2])
+
+
+def _in_runs_at(seen: Floats, value: float) -> int:
+    """Samples at `value` whose next neighbour is there too."""
     at = seen == value
     return int(np.count_nonzero(at[1:] & at[:-1]))
-
-
-def _mains_mv(seen: Floats, fs_hz: float) -> float:
-    """The larger amplitude of 50 and 60 Hz."""
-    t_s = np.arange(seen.size) / fs_hz
-    centred = (seen - seen.mean()) * np.hanning(seen.size)
-    return max(
-        4.0 * abs(complex(centred @ np.exp(-2j * np.pi * hz * t_s))) / seen.size
-        for hz in (50.0, 60.0)
-        if hz < 0.48 * fs_hz or hz == 50.0
-    )
-
-
-def _swing_mv(seen: Floats) -> float:
-    """Peak to peak of the means of eighths of the second: slow movement, hardly the QRS."""
-    size = seen.size // 8
-    means = seen[: 8 * size].reshape(8, size).mean(axis=1)
-    return float(means.max() - means.min())

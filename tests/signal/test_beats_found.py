@@ -1,0 +1,171 @@
+"""Beats are found where they are, whatever their height, sign, company and rate."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.signal.heart_signals import VENTRICULAR, Floats, Shape, lead, missed_and_false, normal, steady
+
+from bedside.signal.beats import BeatFinder
+from bedside.signal.lead import LeadAnalyser
+
+RATES_HZ = (100.0, 128.0, 130.0, 250.0, 256.0, 300.0, 360.0, 500.0, 512.0, 1000.0, 129.87, 333.3)
+
+
+def found_s(lead_mv: Floats, fs_hz: float, design: LeadAnalyser | None = None) -> list[float]:
+    """R times that stand once everything was heard."""
+    design = design or LeadAnalyser.design(fs_hz)
+    state, output = design.step(design.initial(), lead_mv)
+    end = design.finish(state)
+    standing = [peak.index for peak in (*output.peaks, *end.peaks)]
+    for index in (*output.retracted, *end.retracted):
+        standing.remove(index)
+    return [index / fs_hz for index in standing]
+
+
+def noise(n: int, rms_mv: float, seed: int = 5) -> Floats:
+    return np.random.default_rng(seed).normal(0.0, rms_mv, n)
+
+
+@pytest.mark.parametrize("fs_hz", RATES_HZ)
+def test_every_beat_of_a_steady_heart_is_found_within_a_few_ms_at_any_rate(fs_hz: float) -> None:
+    times_s = steady(60.0)
+    marks_s = found_s(lead([(at, normal()) for at in times_s], 60.0, fs_hz), fs_hz)
+    assert missed_and_false(times_s, marks_s) == (0, 0)
+    errors_s = np.array(marks_s) - np.array(times_s)
+    assert abs(errors_s.mean()) < 0.003
+    assert np.abs(errors_s).max() <= 0.003 + 0.5 / fs_hz + 0.002
+
+
+def one_of(*shapes: Shape, times_s: list[float]) -> list[tuple[float, Shape]]:
+    return [(at, shapes[k % len(shapes)]) for k, at in enumerate(times_s)]
+
+
+def bigeminy(duration_s: float) -> list[tuple[float, Shape]]:
+    beats, at = list[tuple[float, Shape]](), 0.6
+    while at < duration_s - 1.8:
+        beats += [(at, normal()), (at + 0.5, VENTRICULAR)]
+        at += 1.55
+    return beats
+
+
+def with_pauses(duration_s: float) -> list[tuple[float, Shape]]:
+    """Sinus rhythm that stops for 2 to 4 s every ten beats; P waves go on through the pauses."""
+    beats, at, blocked = list[tuple[float, Shape]](), 0.6, Shape(((-0.16, 0.020, 0.12),))
+    while at < duration_s - 6:
+        for _ in range(10):
+            beats.append((at, normal()))
+            at += 0.8
+        for _ in range(2 + len(beats) % 3):
+            beats.append((at, blocked))
+            at += 0.8
+    return beats
+
+
+SCENES = {
+    "T waves taller than the QRS": one_of(normal(r_mv=0.9, t_mv=1.2), times_s=steady(90.0)),
+    "upside down": one_of(normal(r_mv=-1.0, t_mv=-0.3, p_mv=-0.1), times_s=steady(90.0)),
+    "0.3 mV": one_of(normal(r_mv=0.3, t_mv=0.08, p_mv=0.03), times_s=steady(90.0)),
+    "5 mV": one_of(normal(r_mv=5.0, t_mv=1.0, p_mv=0.3), times_s=steady(90.0)),
+    "bigeminy": bigeminy(90.0),
+    "pauses with P waves": with_pauses(90.0),
+    "30 per minute": one_of(normal(), times_s=steady(120.0, rate_bpm=30)),
+    "180 per minute": one_of(
+        Shape(((0.0, 0.010, 1.0), (0.028, 0.010, -0.3), (0.16, 0.03, 0.2))), times_s=steady(60.0, 180, 0.005)
+    ),
+    "wide beats only": one_of(VENTRICULAR, times_s=steady(90.0)),
+    "alternating heights": one_of(normal(r_mv=1.2), normal(r_mv=0.6), times_s=steady(90.0)),
+}
+
+
+@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("fs_hz", [130.0, 360.0])
+def test_no_beat_is_missed_and_none_invented(name: str, fs_hz: float) -> None:
+    beats = SCENES[name]
+    duration_s = beats[-1][0] + 1.0
+    lead_mv = lead(beats, duration_s, fs_hz)
+    lead_mv += noise(lead_mv.size, 0.01)
+    truth_s = [at for at, shape in beats if len(shape.waves) > 1]
+    missed, false = missed_and_false(truth_s, found_s(lead_mv, fs_hz))
+    assert missed <= 1, name  # the very first beats may teach
+    assert false <= 1, name
+
+
+def test_a_finder_whose_evidence_is_turned_round_fails_that_check() -> None:
+    beats = SCENES["T waves taller than the QRS"]
+    sound = LeadAnalyser.design(130.0)
+    broken = LeadAnalyser(
+        sound.fs_hz,
+        sound.resampler,
+        sound.baseline,
+        sound.bank,
+        BeatFinder(weights=tuple(-weight for weight in sound.finder.weights)),
+    )
+    lead_mv = lead(beats, beats[-1][0] + 1.0, 130.0)
+    missed, false = missed_and_false([at for at, _ in beats], found_s(lead_mv, 130.0, broken))
+    assert missed + false > 10
+
+
+@pytest.mark.parametrize("factor", [0.25, 4.0])
+def test_a_step_of_the_gain_costs_few_beats(factor: float) -> None:
+    times_s = steady(120.0)
+    lead_mv = lead([(at, normal()) for at in times_s], 120.0, 130.0)
+    lead_mv[lead_mv.size // 2 :] *= factor
+    missed, false = missed_and_false(times_s, found_s(lead_mv, 130.0))
+    assert missed <= 8
+    assert false <= 3
+
+
+def test_noise_of_a_tenth_of_the_qrs_costs_no_beat() -> None:
+    times_s = steady(120.0)
+    lead_mv = lead([(at, normal()) for at in times_s], 120.0, 250.0)
+    lead_mv += noise(lead_mv.size, 0.1) + 0.5 * np.sin(2 * np.pi * 0.2 * np.arange(lead_mv.size) / 250)
+    missed, false = missed_and_false(times_s, found_s(lead_mv, 250.0))
+    assert missed <= 1
+    assert false <= 1
+
+
+@pytest.mark.parametrize("hum_hz", [50.0, 60.0])
+def test_mains_hum_of_half_the_qrs_costs_no_beat(hum_hz: float) -> None:
+    times_s = steady(60.0)
+    lead_mv = lead([(at, normal()) for at in times_s], 60.0, 250.0)
+    lead_mv += 0.5 * np.sin(2 * np.pi * hum_hz * np.arange(lead_mv.size) / 250)
+    assert missed_and_false(times_s, found_s(lead_mv, 250.0)) == (0, 0)
+
+
+def test_a_silent_lead_has_no_beats() -> None:
+    assert found_s(noise(130 * 60, 0.004), 130.0) == []
+
+
+def test_after_the_last_beat_nothing_is_invented_for_ten_seconds() -> None:
+    times_s = steady(40.0)
+    lead_mv = lead([(at, normal()) for at in times_s], 55.0, 130.0)
+    lead_mv += noise(lead_mv.size, 0.01)
+    marks_s = found_s(lead_mv, 130.0)
+    assert [at for at in marks_s if times_s[-1] + 0.2 < at < times_s[-1] + 10] == []
+
+
+@pytest.mark.parametrize("fs_hz", [100.0, 130.0, 500.0, 1000.0])
+def test_a_beat_is_reported_at_most_600_ms_after_its_r_peak(fs_hz: float) -> None:
+    lead_mv = lead(bigeminy(30.0), 30.0, fs_hz)
+    design = LeadAnalyser.design(fs_hz)
+    state, n_seen, waits_s = design.initial(), 0, list[float]()
+    step = 4
+    for start in range(0, lead_mv.size, step):
+        state, output = design.step(state, lead_mv[start : start + step])
+        n_seen = min(start + step, lead_mv.size)
+        waits_s += [(n_seen - peak.index - step) / fs_hz for peak in output.peaks]
+    assert len(waits_s) > 30
+    assert max(waits_s) <= 0.6
+
+
+def test_no_peak_comes_before_what_was_called_settled() -> None:
+    lead_mv = lead(with_pauses(60.0), 60.0, 130.0)
+    design = LeadAnalyser.design(130.0)
+    state, settled = design.initial(), 0
+    for block in np.array_split(lead_mv, 600):
+        state, output = design.step(state, block)
+        assert all(peak.index >= settled for peak in output.peaks)
+        assert output.settled_index >= settled
+        settled = output.settled_index
+    assert settled > lead_mv.size - 130
