@@ -234,6 +234,7 @@ def test_a_frozen_gateway_covers_the_waves_and_a_thawed_one_uncovers_them(screen
     screen.gateway.thaw()
     expect(screen.page.locator(f"{screen.tile(0)} .cover").first).to_be_hidden()
     expect(screen.page.locator("#notice")).to_be_hidden()
+    expect(screen.page.locator(".toast")).to_contain_text("Nothing was shown here from ")
 
 
 def test_a_dead_dashboard_is_noticed_by_the_page_itself(breakable: Screen) -> None:

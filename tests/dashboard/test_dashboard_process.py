@@ -175,7 +175,13 @@ def test_sign_in_prints_a_link_that_opens_the_running_dashboard(home: Home, dash
     assert session.name == "bedside clinician"
 
 
-def test_sign_in_says_that_no_dashboard_runs(home: Home) -> None:
-    refused = CliRunner().invoke(sign_in, ["--home", str(home.path)])
+@pytest.mark.parametrize("left_behind", [False, True])
+def test_sign_in_says_that_no_dashboard_runs(home: Home, left_behind: bool) -> None:
+    with socket.socket() as unused:  # bound, so that nobody else gets it; not listening, so that it refuses
+        unused.bind(("127.0.0.1", 0))
+        if left_behind:
+            address = {"host": "127.0.0.1", "port": unused.getsockname()[1], "pid": 1}
+            address_file(home).write_text(json.dumps(address))
+        refused = CliRunner().invoke(sign_in, ["--home", str(home.path)])
     assert isinstance(refused.exception, SetupError)
     assert "bedside run" in refused.exception.hint

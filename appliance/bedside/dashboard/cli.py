@@ -3,44 +3,94 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from bedside.settings import Home
+
+HOME_OPTION = click.option(
+    "--home",
+    "home_path",
+    type=click.Path(path_type=Path),
+    help="Data folder (default: BEDSIDE_HOME, or the user's data folder).",
+)
+
 
 @click.command()
-@click.option("--home", "home_path", default=None, help="Data folder; default: BEDSIDE_HOME or the user's own.")
+@HOME_OPTION
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8460, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
 @click.option("--name", "names", multiple=True, help="Another name under which the pages are asked for.")
 @click.option("--allow-remote", is_flag=True, help="Listen where others can reach it, without encryption.")
-def dashboard(home_path: str | None, host: str, port: int, names: tuple[str, ...], allow_remote: bool) -> None:
+def dashboard(home_path: Path | None, host: str, port: int, names: tuple[str, ...], allow_remote: bool) -> None:
     """Serve the pages of a running gateway; Ctrl-C ends it."""
+    from bedside.core.logs import set_up_logs
     from bedside.dashboard.serve import main
     from bedside.settings import home_from
 
-    main(home_from(home_path), host, port, allow_remote=allow_remote, names=names)
+    home = home_from(home_path)
+    home.make()
+    set_up_logs(home.logs, "dashboard")
+
+    def ready(bound: int) -> None:
+        click.echo(
+            f"The dashboard listens on {host}:{bound}. `bedside sign-in --home {home.path}` prints a link to it."
+        )
+
+    main(home, host, port, allow_remote=allow_remote, names=names, on_ready=ready)
 
 
 @click.command("sign-in")
-@click.option("--home", "home_path", default=None, help="Data folder; default: BEDSIDE_HOME or the user's own.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def sign_in(home_path: str | None, as_json: bool) -> None:
-    """Print a new one-time link to the dashboard. The last one stops to serve."""
+@HOME_OPTION
+@click.option("--demo", is_flag=True, help="The demonstration's dashboard.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object: link, and how many seconds it serves.")
+def sign_in(home_path: Path | None, demo: bool, as_json: bool) -> None:
+    """Print a new one-time link to the running dashboard. An unused older link stops to serve."""
     from bedside.core.errors import SetupError
-    from bedside.dashboard.access import TOKEN_S, address_file, new_link
-    from bedside.settings import home_from
+    from bedside.dashboard.access import TOKEN_S, new_link
 
-    home = home_from(home_path)
+    places = _places(home_path, demo)
+    for home in places:
+        address = _address(home)
+        if address is None:
+            continue
+        link = new_link(home, *address)
+        if as_json:
+            click.echo(json.dumps({"link": link, "serves_s": TOKEN_S}))
+        else:
+            click.echo(f"Open within {TOKEN_S // 3600} hours; it serves once:\n  {link}")
+        return
+    raise SetupError(
+        f"no dashboard runs on the data folder {places[0].path}",
+        hint="start it with `bedside run`, or name its data folder with --home",
+    )
+
+
+def _places(home_path: Path | None, demo: bool) -> list[Home]:
+    """Where a dashboard may run: the folder asked for, else the own one, else the demonstration's beside it."""
+    from bedside.settings import Home, home_from
+
+    own = home_from(home_path)
+    if home_path is not None or "BEDSIDE_HOME" in os.environ:
+        return [own]
+    demonstration = Home(own.path.with_name("bedside-demonstration"))
+    return [demonstration] if demo else [own, demonstration]
+
+
+def _address(home: Home) -> tuple[str, int] | None:
+    """The host and port of the dashboard that runs on `home`; None when none answers there."""
+    from bedside.dashboard.access import address_file
+
     try:
-        address = json.loads(address_file(home).read_text(encoding="utf-8"))
-        host, port = str(address["host"]), int(address["port"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SetupError(
-            f"no dashboard runs on the data folder {home.path}",
-            hint="start it with `bedside run`, or name its data folder with --home",
-        ) from error
-    link = new_link(home, host, port)
-    if as_json:
-        click.echo(json.dumps({"link": link, "serves_s": TOKEN_S}))
-    else:
-        click.echo(f"Open within {TOKEN_S // 3600} hours; it serves once:\n  {link}")
+        written = json.loads(address_file(home).read_text(encoding="utf-8"))
+        host, port = str(written["host"]), int(written["port"])
+        reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        socket.create_connection((reached, port), timeout=2.0).close()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # never started, or its process was killed and left the file
+    return host, port

@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
@@ -23,6 +23,7 @@ from cheroot.wsgi import Server
 from flask import Flask
 
 from bedside.core.errors import SetupError
+from bedside.core.logs import set_up_logs
 from bedside.dashboard.access import Access, Names, address_file, store_token, write_private
 from bedside.dashboard.api import VIEWERS_MAX
 from bedside.dashboard.app import create_app
@@ -144,10 +145,12 @@ def main(
     *,
     allow_remote: bool = False,
     names: Iterable[str] = (),
+    on_ready: Callable[[int], None] = lambda _port: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; returns within 2 s of it. Call from the main thread.
 
-    `token`: a one-time sign-in token to accept, where the caller prints the link itself. Raises `SetupError`.
+    `token`: a one-time sign-in token to accept, where the caller prints the link itself. `on_ready` is told
+    the port. Raises `SetupError`.
     """
     check_host(host, allow_remote)
     home.make()
@@ -162,6 +165,7 @@ def main(
     dashboard.start()
     if token is not None:
         store_token(home, token)
+    on_ready(dashboard.port)
     while not stop.wait(1.0):
         if not dashboard.alive:
             log.error("web server ended by itself")
@@ -186,10 +190,11 @@ def _run(arguments: list[str] | None = None) -> Any:
     @click.option("--name", "names", multiple=True, help="Another name under which the pages are asked for.")
     @click.option("--allow-remote", is_flag=True, help="Listen where others can reach it, without encryption.")
     def serve(home_path: str, host: str, port: int, names: tuple[str, ...], allow_remote: bool) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         try:
-            token = os.environ.pop("BEDSIDE_SIGN_IN_TOKEN", None)
-            main(home_from(home_path), host, port, token, allow_remote=allow_remote, names=names)
+            home = home_from(home_path)
+            home.make()
+            set_up_logs(home.logs, "dashboard")
+            main(home, host, port, allow_remote=allow_remote, names=names)
         except SetupError as error:
             click.echo(f"bedside: {error}\n  {error.hint}", err=True)
             sys.exit(2)

@@ -4,6 +4,7 @@ import { clockTime, dayText, PRIORITY_STARS, reasonText, RHYTHM_TEXT, timerText 
 export const LISTED = ["alarm", "rhythm", "quality", "link", "gap", "suppression", "finding"];
 const KEPT = 400;
 const LINK_TEXT = { searching: "Searching for the wearable", connecting: "Connecting", up: "Link up", lost: "Link lost", stopped: "Link stopped" };
+const PASSING = new Set(["searching", "connecting"]); // steps on the way to a link: the sign in the head shows them
 const CAUSES = { link_lost: "link lost", packets_lost: "packets lost", malformed_packet: "packet not readable", clock_reset: "wearable's clock set back", restart: "restart" };
 
 export class EventList {
@@ -33,7 +34,7 @@ export class EventList {
     const rows = [];
     for (const event of this.byId.values()) {
       if (event.type === "alarm") alarms.set(event.alarm, newer(alarms.get(event.alarm), event));
-      else if (!superseded.has(event.id)) rows.push(row(event));
+      else if (!superseded.has(event.id) && !(event.type === "link" && PASSING.has(event.state))) rows.push(row(event));
     }
     for (const alarm of alarms.values()) rows.push(alarmRow(alarm));
     return rows.sort((a, b) => b.timeMs - a.timeMs || (a.key < b.key ? 1 : -1));
@@ -82,7 +83,7 @@ function row(event) {
   }
   if (event.type === "link") return { ...base, title: LINK_TEXT[event.state] ?? event.state, note: event.reason, hasStrip: false };
   if (event.type === "gap") return { ...base, title: `${event.n_samples} samples missing`, note: CAUSES[event.cause] ?? event.cause };
-  if (event.type === "suppression") return { ...base, title: `Not raised: ${event.kind.replaceAll("_", " ")}`, note: event.reason };
+  if (event.type === "suppression") return { ...base, title: `Not raised: ${event.kind.replaceAll("_", " ")}`, note: event.reason.replaceAll("_", " ") };
   return { ...base, title: event.kind.replaceAll("_", " "), note: event.end_us === null ? "" : note };
 }
 

@@ -135,5 +135,5 @@ export function evidenceRow(name, value) {
   const one = (item) => (typeof item === "number" && !Number.isInteger(item) ? item.toFixed(Math.abs(item) < 10 ? 2 : 0) : String(item));
   const long = (text) => (text.length > 60 ? `${text.slice(0, 16)}…` : text);
   const text = Array.isArray(value) ? value.map(one).join(", ") : typeof value === "boolean" ? (value ? "yes" : "no") : one(value);
-  return [label.replaceAll("_", " "), long(text) + unit];
+  return [label.replaceAll("_", " "), long(text.replaceAll("_", " ")) + unit];
 }

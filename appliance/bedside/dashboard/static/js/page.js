@@ -16,6 +16,7 @@ export class Frame {
     this.known = new Map(); // alarm -> priority: what was announced
     this.first = true;
     this.boxAlarms = new Map();
+    this.awaySinceMs = 0;
     this.wireMenu();
     addEventListener("bedside-failed", (event) => this.fail(event.detail));
     setInterval(() => this.tick(), 250);
@@ -45,7 +46,7 @@ export class Frame {
     });
   }
 
-  // Something that was asked for did not happen: said in words, for as long as it takes to read.
+  // Something that was asked for did not happen, or was missed: in words, for as long as it takes to read.
   fail(text) {
     const toast = el("div", { class: "toast", role: "alert" }, text);
     document.body.append(toast);
@@ -154,5 +155,10 @@ export class Frame {
       for (const cover of document.querySelectorAll(".cover-text")) put(cover, since);
     }
     show(notice, trouble !== null);
+    // Who looked away must know that there was something not to be seen.
+    if (trouble === null && this.awaySinceMs > 0 && live.newestBoxMs > 0) {
+      this.fail(`Live again. Nothing was shown here from ${clockTime(this.awaySinceMs)} to ${clockTime(live.newestBoxMs)}.`);
+    }
+    this.awaySinceMs = trouble === null ? 0 : trouble.sinceMs || this.awaySinceMs;
   }
 }

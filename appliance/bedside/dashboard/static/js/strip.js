@@ -31,8 +31,12 @@ function middle(parts) {
 
 function line(context, parts, startMs, y) {
   context.beginPath();
+  let down = false;
+  let endMs = -Infinity;
   for (const part of parts) {
-    let down = false;
+    // Blocks that follow each other are one line; time that was not received stays empty.
+    if (part.startMs - endMs > 1500 / part.rateHz) down = false;
+    endMs = part.startMs + ((part.values.length - 1) * 1000) / part.rateHz;
     for (let i = 0; i < part.values.length; i += 1) {
       const value = part.values[i];
       if (Number.isNaN(value)) {

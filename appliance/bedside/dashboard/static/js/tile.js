@@ -39,7 +39,7 @@ export class Tile {
     this.rhythm = el("span", { class: "rhythm" });
     this.quality = el("span", { class: "quality" }, el("i", { "aria-hidden": "true" }), el("span", {}));
     this.delay = el("span", { class: "delay" });
-    this.link = el("a", { class: "tile-link", href: `/patient/${encodeURIComponent(id)}` }, this.bed, this.name);
+    this.link = el("a", { class: "tile-link", href: `/patient/${encodeURIComponent(id)}` }, this.bed, " ", this.name);
     this.element = el(
       "article",
       { class: "tile", "data-patient": id },
@@ -63,7 +63,6 @@ export class Tile {
     const boxMs = live.newestBoxMs;
     put(this.bed, patient.bed);
     put(this.name, patient.name);
-    this.link.setAttribute("aria-label", `${patient.bed}, ${patient.name}: open`);
     show(this.simulated, patient.simulated);
     updateSigns(this.signs, this.signOf, patient.wearables);
     this.updateAlarms(patient, boxMs);
