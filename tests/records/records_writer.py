@@ -1,6 +1,8 @@
 """A process that writes records until it is killed, and says on stdout what it was told is stored.
 
-python records_writer.py FOLDER
+    python records_writer.py FOLDER [early]
+
+`early` is the broken build of the negative control: it says "stored" first and writes five batches at a time.
 """
 
 from __future__ import annotations
@@ -52,16 +54,21 @@ def batch(number: int, of: Patient) -> Batch:
     )
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, early: bool) -> None:
     store = opened(folder)
     number = 0
+    waiting: list[Batch] = []
     while True:
         for of in patients(1 + number // 20):
             store.put_patient(of)
-            store.write(batch(number, of))
+            waiting.append(batch(number, of))
+            if not early or len(waiting) == 5:
+                for one in waiting:
+                    store.write(one)
+                waiting.clear()
             os.write(1, f"{int(of.id, 16)} {number}\n".encode())
         number += 1
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), early="early" in sys.argv[2:])

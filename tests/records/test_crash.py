@@ -13,17 +13,17 @@ from tests.records import records_writer
 from tests.records.records_world import T0_US, opened, same_blocks
 
 from bedside.core.events import Numeric
-from bedside.records.store import open_reader
+from bedside.records.store import RecordStore, open_reader
 from bedside.records.verify import verify
 from bedside.settings import Home
 
 WRITER = Path(records_writer.__file__)
 
 
-def run_and_kill(folder: Path, seed: int) -> list[tuple[int, int]]:
+def run_and_kill(folder: Path, seed: int, *words: str) -> list[tuple[int, int]]:
     """What the killed writer had said: (patient, second), in order."""
     dice = random.Random(seed)
-    writer = subprocess.Popen([sys.executable, str(WRITER), str(folder)], stdout=subprocess.PIPE, text=True)
+    writer = subprocess.Popen([sys.executable, str(WRITER), str(folder), *words], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
     said: list[tuple[int, int]] = []
     lines = 0 if seed % 5 == 0 else dice.randint(1, 120)  # each fifth is killed while it starts
@@ -46,6 +46,22 @@ def run_and_kill(folder: Path, seed: int) -> list[tuple[int, int]]:
 def parsed(line: str) -> tuple[int, int]:
     who, second = line.split()
     return int(who), int(second)
+
+
+def test_the_check_finds_a_writer_that_calls_stored_what_is_not(tmp_path: Path) -> None:
+    of = records_writer.patients(1)[0]
+    missed = 0
+    for seed in (1, 2, 3, 4):
+        folder = tmp_path / str(seed)
+        seconds = [number for who, number in run_and_kill(folder, seed, "early") if who == 0]
+        store = opened(folder)
+        try:
+            check(store, of.id, records_writer.lead(of).id, seconds)
+        except AssertionError:
+            missed += 1
+        finally:
+            store.close()
+    assert missed
 
 
 @pytest.mark.parametrize("seed", range(15))
@@ -72,16 +88,16 @@ def test_a_killed_writer_loses_nothing_it_called_stored(seed: int, tmp_path: Pat
     assert found.ok, found.findings
 
 
-def check(store: object, patient: str, stream: str, seconds: list[int]) -> None:
+def check(store: RecordStore, patient: str, stream: str, seconds: list[int]) -> None:
     """All that was said, at most one second more (stored, but killed before it could say so), and each whole."""
     of = next(one for one in records_writer.patients(50) if one.id == patient)
-    blocks = store.blocks(stream, T0_US, T0_US + 10**12)  # type: ignore[attr-defined]
-    events = store.events(patient, T0_US, T0_US + 10**12)  # type: ignore[attr-defined]
+    blocks = store.blocks(stream, T0_US, T0_US + 10**12)
+    events = store.events(patient, T0_US, T0_US + 10**12)
     kept = [int(event.value or 0) for event in events if isinstance(event, Numeric)]
     first = seconds[0]
     assert kept == list(range(first, first + len(kept)))
     assert len(seconds) <= len(kept) <= len(seconds) + 1
     assert same_blocks(blocks, [block for number in kept for block in records_writer.batch(number, of).blocks])
     assert len(events) == 2 * len(kept)
-    still = [one.alarm for one in store.open_alarms(patient)]  # type: ignore[attr-defined]
+    still = [one.alarm for one in store.open_alarms(patient)]
     assert still == [f"alarm {number // 2}" for number in kept if number % 2]
