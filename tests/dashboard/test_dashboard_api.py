@@ -8,10 +8,12 @@ from flask.testing import FlaskClient
 from tests.dashboard.fake_gateway import FakeGateway
 
 from bedside.core.time import US_PER_S
+from bedside.dashboard import app as application
 from bedside.dashboard.access import store_token
-from bedside.dashboard.app import OPEN_ENDPOINTS
 from bedside.dashboard.serve import Dashboard
 from bedside.settings import Home
+
+MAY_BE_OPEN = {"sign_in", "exchange", "health", "static"}
 
 
 @pytest.fixture
@@ -41,17 +43,44 @@ def csrf_of(client: FlaskClient) -> str:
     return str(client.get("/api/v1/session").get_json()["csrf"])
 
 
-def test_nothing_but_the_door_opens_without_a_session(served: Dashboard, stranger: FlaskClient) -> None:
-    rules = [rule for rule in served.app.url_map.iter_rules() if rule.endpoint not in OPEN_ENDPOINTS]
-    assert len(rules) >= 9
-    for rule in rules:
+def open_to_strangers(served: Dashboard, stranger: FlaskClient) -> list[str]:
+    """The routes that answer someone without a session, other than those that may."""
+    answered = []
+    for rule in served.app.url_map.iter_rules():
+        if rule.endpoint in MAY_BE_OPEN:
+            continue
         path = re.sub(r"<[^>]+>", "x", rule.rule)
         for method in (rule.methods or set()) - {"OPTIONS", "HEAD"}:
-            answer = stranger.open(path, method=method)
-            if path.startswith("/api/"):
-                assert answer.status_code == 401, path
-            else:
-                assert (answer.status_code, answer.location) == (303, "/sign-in"), path
+            with stranger.open(path, method=method) as answer:
+                refused = answer.status_code == 401 if path.startswith("/api/") else answer.location == "/sign-in"
+            if not refused:
+                answered.append(f"{method} {path}")
+    return answered
+
+
+def test_nothing_but_the_door_opens_without_a_session(served: Dashboard, stranger: FlaskClient) -> None:
+    assert len(list(served.app.url_map.iter_rules())) >= 12
+    assert open_to_strangers(served, stranger) == []
+
+
+def test_the_check_above_sees_a_route_that_nobody_guards(
+    served: Dashboard, stranger: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(application, "OPEN_ENDPOINTS", MAY_BE_OPEN | {"api.ward"})
+    assert open_to_strangers(served, stranger) == ["GET /api/v1/ward"]
+
+
+@pytest.mark.parametrize("broken", ["csrf", "origin"])
+def test_the_acknowledgement_test_sees_a_door_without_its_check(
+    nurse: FlaskClient, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """Negative control: with either check taken out, what that check alone refuses goes through."""
+    alarm = gateway.raise_alarm(0, "vt", "high", "Ventricular tachycardia")
+    headers = {} if broken == "csrf" else {"X-Bedside-CSRF": csrf_of(nurse), "Origin": "http://evil.example"}
+    assert nurse.post("/api/v1/acknowledge", json={"alarm": alarm}, headers=headers).status_code == 403
+    check = "_csrf_fits" if broken == "csrf" else "same_origin"
+    monkeypatch.setattr(application, check, lambda *_: True)
+    assert nurse.post("/api/v1/acknowledge", json={"alarm": alarm}, headers=headers).status_code == 200
 
 
 def test_every_answer_carries_the_headers_that_keep_strangers_out(nurse: FlaskClient, stranger: FlaskClient) -> None:

@@ -6,6 +6,7 @@ as text, never as markup. Nothing of a patient stands in an address, a title or 
 
 from __future__ import annotations
 
+import hmac
 import logging
 import re
 import threading
@@ -97,7 +98,7 @@ def _guard(rooms: Rooms) -> BaseResponse | None:
 
 def _csrf_fits(session: Session) -> bool:
     sent = request.headers.get("X-Bedside-CSRF") or request.form.get("csrf", "")
-    return sent == session.csrf
+    return hmac.compare_digest(sent.encode(), session.csrf.encode())
 
 
 def _finish(rooms: Rooms, response: Response) -> Response:

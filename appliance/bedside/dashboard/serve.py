@@ -37,6 +37,7 @@ HOST = "127.0.0.1"
 PORT = 8460
 REQUEST_THREADS = 12
 """Beside those that the event streams hold."""
+REQUEST_BYTES_MAX = 64 * 1024
 STOP_S = 1.5
 """The end of the process may not wait longer for a viewer that does not read."""
 
@@ -80,6 +81,7 @@ class Dashboard:
         threads = VIEWERS_MAX + REQUEST_THREADS
         server = _Server((self._host, self._port), self.app, numthreads=threads, max=threads, server_name="bedside")
         server.shutdown_timeout = 1
+        server.max_request_header_size = server.max_request_body_size = REQUEST_BYTES_MAX
         try:
             server.prepare()
         except OSError as error:

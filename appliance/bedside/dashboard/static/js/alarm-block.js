@@ -32,7 +32,7 @@ export function alarmBlock({ acknowledge = true, extra = null } = {}) {
       });
     }
     shown = alarm;
-    put(text, alarm.text);
+    put(text, alarm.state === "latched" ? `Ended: ${alarm.text}` : alarm.text);
     element.title = alarm.text;
     put(more, `+${others}`);
     more.title = `${others} more`;
@@ -47,7 +47,7 @@ export function alarmBlock({ acknowledge = true, extra = null } = {}) {
 export function stateText(alarm, boxMs) {
   const since = timerText((boxMs - alarm.raised_us / 1000) / 1000);
   if (alarm.state === "acknowledged") return `seen by ${alarm.by ?? "someone"} · ${since}`;
-  if (alarm.state === "latched") return `ended, not seen · ${since}`;
+  if (alarm.state === "latched") return `not seen yet · ${since}`;
   return since;
 }
 
