@@ -531,6 +531,17 @@ def test_a_box_condition_that_nobody_says_anew_after_a_restart_is_over() -> None
     assert after.open() == []
 
 
+def test_an_engine_forgets_conditions_that_came_and_went() -> None:
+    scene = box()
+    for part in range(500):
+        for on in (True, False):
+            scene.engine.set_condition("network", on, scene.now_us(), key=str(part), evidence={"detail": "down"})
+        scene.wait(1.0, step_s=1.0)
+    scene.wait(400.0)
+    assert scene.open() == []
+    assert len(scene.engine._tracks) == 0
+
+
 def test_a_finding_of_a_known_kind_raises_its_condition() -> None:
     scene = Scene()
     finding = Finding(

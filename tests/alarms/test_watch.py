@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
 from tests.alarms.watch_scene import START_US, Night, S, body_with, random_cuts, repeated
 
 from bedside.alarms.episodes import episodes
-from bedside.core.events import AlarmState, Beat, Numeric, Priority
+from bedside.core.events import (
+    Alarm,
+    AlarmState,
+    Beat,
+    Numeric,
+    Priority,
+    Suppression,
+    from_cbor,
+    from_dict,
+    to_cbor,
+    to_dict,
+)
 from bedside.simulation.bodies import SimulatedBody
 from bedside.simulation.happenings import Happening, What
 
@@ -50,6 +62,14 @@ def test_asystole_of_the_wire_is_raised_within_10_s_of_the_last_beat_and_a_lead_
     assert first.raised_us - first.start_us <= 10 * S
     assert [one.state for one in night.alarms("lead_off")] == [ACTIVE, ENDED]
     assert 40 <= (night.alarms("lead_off")[0].raised_us - START_US) / S < 43
+
+
+def test_alarms_and_suppressions_survive_their_way_to_the_disk(night: Night) -> None:
+    said = [one for one in night.events if isinstance(one, Alarm | Suppression)]
+    assert len(said) > 5
+    for event in said:
+        assert from_cbor(to_cbor(event)) == event
+        assert from_dict(json.loads(json.dumps(to_dict(event)))) == event
 
 
 def test_nothing_else_is_alarmed_in_that_night(night: Night) -> None:

@@ -55,6 +55,7 @@ RHYTHM_KINDS = {
     RhythmLabel.SVT: "supraventricular_tachycardia",
 }
 TECHNICAL_CONFIRM_S = 60.0  # the box's own conditions are said anew by the gateway within so long of a start
+FORGET_S = 300.0  # longer than anything that asks what has been
 GRACE_S = 10.0  # a signal needs so long to come back after its link or lead did
 LEADER_SILENT_S = 3.0  # beats are counted on one lead; another takes over when it has been silent so long
 
@@ -103,7 +104,9 @@ class AlarmEngine:
         if self.patient is not None:
             signs += self._beats.tick(elapsed_us) + self._vitals.tick(elapsed_us)
             signs += self._signals.tick(self._clock.now_us, elapsed_us)
-        return self._apply(signs)
+        events = self._apply(signs)
+        self._forget()
+        return events
 
     def set_condition(
         self,
@@ -269,6 +272,13 @@ class AlarmEngine:
         for track in tracks:  # the worst of a chain first, so that it is there to hold back the lesser
             events += self._settle(track)
         return events
+
+    def _forget(self) -> None:
+        """Tracks of which nothing is left go: memory does not grow with parts and wearables that come and go."""
+        for place, track in list(self._tracks.items()):
+            idle = track.alarm is None and not track.on and track.suppression is None
+            if idle and self._clock.elapsed_us - max(track.gone_us, track.since_us) > FORGET_S * US_PER_S:
+                del self._tracks[place]
 
     def _track(self, kind: str, key: str) -> Track:
         return self._tracks.setdefault((kind, key), Track(self.table[kind], key))
