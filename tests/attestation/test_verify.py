@@ -368,6 +368,15 @@ def test_no_tag_makes_the_verifier_raise(tag: int, value: Any) -> None:
     assert world.judge(data, verifier=STRICT.without("size")).refusal is not None
 
 
+@pytest.mark.parametrize("claim", [Claim.WORK, Claim.CHAIN, Claim.SUEIDS, Claim.MEASUREMENTS, Claim.SWVERSION])
+@pytest.mark.parametrize("value", [[1, 2, 3], [1, 2, 3, 4], [], {}, [[]], [[60, b""]], [[60, b"\xa0"]], "op:local", 7])
+def test_a_list_or_a_word_in_the_place_of_a_claims_map_is_refused(claim: int, value: object) -> None:
+    def change(found: dict[Any, Any]) -> None:
+        found[claim] = value
+
+    assert WORLD.judge(WORLD.signed_claims(change)).refusal is Refusal.CLAIM_VALUE
+
+
 def test_names_that_are_no_checks_cannot_be_left_out() -> None:
     with pytest.raises(ValueError, match="no such check"):
         STRICT.without("signatures")
