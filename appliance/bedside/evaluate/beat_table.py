@@ -9,6 +9,8 @@ import json
 import multiprocessing
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,8 +106,14 @@ def evaluate_folder(
         jobs = [Job(record, reference, given, given_dir or folder, lead, place) for record in records]
         if processes <= 1 or len(jobs) == 1:
             return [run_job(job) for job in jobs]
-        with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            return pool.map(run_job, jobs, chunksize=1)
+        context = multiprocessing.get_context("spawn")
+        try:
+            with ProcessPoolExecutor(processes, mp_context=context) as pool:
+                return list(pool.map(run_job, jobs))
+        except BrokenProcessPool as error:
+            raise SetupError(
+                "an evaluating process ended before its record was done", hint="free memory, or use --processes 1"
+            ) from error
 
 
 def summary(scores: Sequence[RecordScore]) -> dict[str, Json]:
