@@ -85,6 +85,11 @@ class SimulatedBody:
         self._phase = float(np.random.default_rng([seed, 0xBA5E]).uniform(0, 2 * np.pi))
         self._chunks: dict[int, Counts] = {}
 
+    @property
+    def timetable(self) -> Timetable:
+        """What happens to this body, and when: the truth that a test holds the ward against."""
+        return self._timetable
+
     def ecg_uv(self, first_index: int, n_samples: int) -> Counts:
         """ECG samples in microvolts, int32, shape (n_samples,). Raises `ValueError` for an index below 0."""
         _check_range(first_index, n_samples)
