@@ -44,7 +44,7 @@ export class NumberView {
 }
 
 function note(numeric, none) {
-  if (none && numeric.time_us === null) return "no value yet";
+  if (none && numeric.time_us === null) return "none yet";
   const age = numeric.age_s === null ? "" : `${ageText(numeric.age_s)} ago`;
   if (none) {
     const last = numeric.value === null && numeric.age_s !== null && numeric.age_s > OLD_S ? `last ${age}` : "";
