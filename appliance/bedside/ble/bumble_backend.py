@@ -99,8 +99,10 @@ class Central:
                 await attempt.result().disconnect()
 
     def _on_advertisement(self, advertisement: Advertisement) -> None:
+        heard = _advertisement_data(advertisement)  # once for all scanners
+        address = advertisement.address.to_string(with_type_qualifier=False)
         for scanner in list(self._scanners):
-            scanner.on_advertisement(advertisement)
+            scanner.on_advertisement(address, heard)
 
     async def close(self) -> None:
         """Take the radio off the air. Safe to call twice."""
@@ -132,38 +134,58 @@ class BumbleScanner(BaseBleakScanner):
     async def stop(self) -> None:
         await self._central.remove_scanner(self)
 
-    def on_advertisement(self, advertisement: Advertisement) -> None:
+    def on_advertisement(self, address: str, heard: AdvertisementData) -> None:
         """Called by the central for each advertisement that it hears."""
-        data = advertisement.data
-        name = data.get(core.AdvertisingData.COMPLETE_LOCAL_NAME) or data.get(core.AdvertisingData.SHORTENED_LOCAL_NAME)
-        uuids: list[str] = []
-        for kind in (
-            core.AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
-            core.AdvertisingData.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
-            core.AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
-            core.AdvertisingData.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
-        ):
-            found = data.get(kind)
-            if isinstance(found, list):
-                uuids += [_uuid_str(uuid) for uuid in found if isinstance(uuid, core.UUID)]
-        if not self.is_allowed_uuid(uuids):
-            return
-        address = advertisement.address.to_string(with_type_qualifier=False)
-        seen = AdvertisementData(
-            local_name=name if isinstance(name, str) else None,
-            manufacturer_data={},
-            service_data={},
-            service_uuids=uuids,
-            tx_power=None,
-            rssi=advertisement.rssi,
-            platform_data=(advertisement,),
-        )
-        device = self.create_or_update_device(address, address, seen.local_name, self._central, seen)
-        self.call_detection_callbacks(device, seen)
+        if self.is_allowed_uuid(heard.service_uuids):
+            device = self.create_or_update_device(address, address, heard.local_name, self._central, heard)
+            self.call_detection_callbacks(device, heard)
+
+
+def _advertisement_data(advertisement: Advertisement) -> AdvertisementData:
+    data = advertisement.data
+    name = data.get(core.AdvertisingData.COMPLETE_LOCAL_NAME) or data.get(core.AdvertisingData.SHORTENED_LOCAL_NAME)
+    uuids: list[str] = []
+    for kind in (
+        core.AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
+        core.AdvertisingData.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS,
+        core.AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
+        core.AdvertisingData.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS,
+    ):
+        found = data.get(kind)
+        if isinstance(found, list):
+            uuids += [_uuid_str(uuid) for uuid in found if isinstance(uuid, core.UUID)]
+    return AdvertisementData(
+        local_name=name if isinstance(name, str) else None,
+        manufacturer_data={},
+        service_data={},
+        service_uuids=uuids,
+        tx_power=None,
+        rssi=advertisement.rssi,
+        platform_data=(advertisement,),
+    )
 
 
 class _Client(gatt_client.Client):
-    """bumble's GATT client, with notifications handed over without being formatted for the log."""
+    """bumble's GATT client, with notifications handed over without being formatted for the log.
+
+    A request that nobody waits for any more still takes its answer: in bumble it would be left for nobody, or for
+    the next request. It ends at the latest with the link.
+    """
+
+    def __init__(self, bearer: att.Bearer) -> None:
+        super().__init__(bearer)
+        self._requests: set[asyncio.Task[Any]] = set()
+
+    async def send_request(self, request: att.ATT_PDU) -> Any:
+        task = asyncio.create_task(super().send_request(request))
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+        return await asyncio.shield(task)
+
+    def on_disconnection(self, *args: Any) -> None:
+        super().on_disconnection(*args)
+        for task in tuple(self._requests):
+            task.cancel()
 
     def on_gatt_pdu(self, att_pdu: att.ATT_PDU) -> None:
         if isinstance(att_pdu, att.ATT_Handle_Value_Notification):

@@ -19,10 +19,12 @@ OnLost = Callable[[BleakClient], None]
 class Radio(Protocol):
     """Makes bleak's scanners and clients. Whoever made the radio closes it, after all sessions on it.
 
-    `connect_s`: how long a connection may take. Others may have to wait for it.
+    `connect_s`: how long bleak may try to reach a device; others may have to wait for it. `ready_s`: the most that
+    a connection may take with waiting for the radio's turn and discovering services.
     """
 
     connect_s: float
+    ready_s: float
 
     def scanner(self, heard: OnAdvertisement) -> BleakScanner:
         """A scanner, not started, that calls `heard` for each advertisement."""
@@ -41,6 +43,7 @@ class SystemRadio:
     """The box's Bluetooth adapter, by bleak's own backend (BlueZ on Linux)."""
 
     connect_s = 15.0
+    ready_s = 45.0
 
     def scanner(self, heard: OnAdvertisement) -> BleakScanner:
         return BleakScanner(heard)
@@ -56,6 +59,7 @@ class BumbleRadio:
     """A virtual adapter on `air`, shared by all its sessions. Make it inside the running loop."""
 
     connect_s = 3.0  # a device that was heard advertises again within half a second, or is gone
+    ready_s = 180.0  # it connects one after the other: 200 at once take over a minute
 
     def __init__(self, air: Air) -> None:
         self._central = Central(air)

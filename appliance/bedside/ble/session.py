@@ -43,7 +43,6 @@ T = TypeVar("T")
 
 NOT_FOUND_S = 20.0  # searching for longer is told as a lost link
 SCAN_S = 60.0  # a scan is begun anew after this long: adapters are known to go deaf
-CONNECT_EXTRA_S = 30.0  # beside the connection itself: waiting for the radio, discovery of services
 CALL_S = 5.0
 CLOSE_S = 5.0
 STALL_S = 1.0  # a timer that is so late says that the box itself stood still
@@ -218,7 +217,7 @@ class WearableSession:
         broken = self._broken = asyncio.get_running_loop().create_future()
         client = self._radio.client(device, lambda _: self._break("link lost: out of range or switched off"))
         try:
-            await _within(self._radio.connect_s + CONNECT_EXTRA_S, client.connect())
+            await _within(self._radio.ready_s, client.connect())
             self.connections += 1
             self._flooded = 0
             self.intake.begin_link(self._clock.monotonic_s())
