@@ -31,7 +31,6 @@ _RAW = 0
 _MASKED = 0x80
 _PARTITION = 32
 _PARAMETER_END = 16  # 4 bits
-_PARAMETERS: _Int64s = np.arange(_PARAMETER_END, dtype=np.int64)
 _BITS = np.arange(32)
 
 
@@ -114,15 +113,16 @@ def _rice(counts: Counts) -> tuple[int, bytes] | None:
 
 
 def _parameters(folded: _Int64s) -> _Int64s:
-    """The parameter, 0 to 15, with the fewest bits for each partition."""
+    """The parameter, 0 to 15, for each partition: of those about log2 of its mean, the one with the fewest bits."""
     partitions = -(-folded.size // _PARTITION)
-    padded = np.zeros(partitions * _PARTITION, np.int64)
-    padded[: folded.size] = folded
+    table: _Int64s = np.zeros((partitions, _PARTITION), np.int64)
+    table.reshape(-1)[: folded.size] = folded
     sizes = np.full(partitions, _PARTITION, np.int64)
     sizes[-1] = folded.size - (partitions - 1) * _PARTITION
-    table = padded.reshape(partitions, _PARTITION)
-    bits = np.stack([(table >> k).sum(axis=1) for k in range(_PARAMETER_END)]) + np.outer(_PARAMETERS, sizes)
-    best: _Int64s = np.argmin(bits, axis=0).astype(np.int64)
+    about = np.log2(np.maximum(table.sum(axis=1) / sizes, 1)).astype(np.int64)
+    tried: _Int64s = np.clip(np.stack((about - 1, about, about + 1)), 0, _PARAMETER_END - 1)  # (3, partitions)
+    bits = (table >> tried[:, :, None]).sum(axis=2) + tried * sizes
+    best: _Int64s = np.take_along_axis(tried, np.argmin(bits, axis=0)[None], axis=0)[0]
     return best
 
 

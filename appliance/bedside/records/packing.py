@@ -51,10 +51,13 @@ _DICTIONARY = (
 
 
 def pack_wave(blocks: Sequence[Block]) -> bytes:
-    """Blocks of one stream (each with at least one sample) in the order given."""
+    """Blocks of one stream (each with at least one sample) in the order given.
+
+    Index and time of the first are not in it: they stand in the row's clear columns and its binding.
+    """
     out = bytearray()
     _put(out, len(blocks))
-    index = end_us = uncertainty_us = 0
+    index, end_us, uncertainty_us = blocks[0].first_index, blocks[0].start_us, 0
     rate_hz = blocks[0].stream.rate_hz
     for block in blocks:
         flags = _RATE * (block.rate_hz != rate_hz) | _UNCERTAINTY * (block.uncertainty_us != uncertainty_us)
@@ -72,10 +75,10 @@ def pack_wave(blocks: Sequence[Block]) -> bytes:
     return bytes(out) + codec.encode(counts)
 
 
-def unpack_wave(data: bytes, info: StreamInfo, n_samples: int) -> list[Block]:
-    """The blocks that `pack_wave` took. Raises `StoreError` for anything that it did not make."""
+def unpack_wave(data: bytes, info: StreamInfo, n_samples: int, index: int, end_us: int) -> list[Block]:
+    """The blocks that `pack_wave` took, the first at sample `index` and time `end_us`. Raises `StoreError`."""
     reader = BytesIO(data)
-    index = end_us = uncertainty_us = total = 0
+    uncertainty_us = total = 0
     rate_hz = info.rate_hz
     heads: list[tuple[int, int, int, float, int]] = []
     for _ in range(_get(reader)):

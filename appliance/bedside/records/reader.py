@@ -114,7 +114,9 @@ class Records:
                 for entry in entries:
                     if series.info is None:
                         raise StoreError(f"stream {stream}: its description cannot be read, nor can its samples")
-                    blocks = packing.unpack_wave(self.open_entry(entry), series.info, entry.n)
+                    blocks = packing.unpack_wave(
+                        self.open_entry(entry), series.info, entry.n, entry.first_index, entry.start_us
+                    )
                     found.extend(
                         (block.start_us, entry.position, ordinal, block)
                         for ordinal, block in enumerate(blocks)

@@ -137,7 +137,7 @@ def _problem(records: Records, entry: Entry) -> str | None:
             info = records.stream_info(entry.series)
             if info is None:
                 return "the stream's description cannot be read"
-            packing.unpack_wave(plain, info, entry.n)
+            packing.unpack_wave(plain, info, entry.n, entry.first_index, entry.start_us)
         elif entry.form == FORM_EVENTS:
             packing.unpack_events(plain, entry.n)
         elif entry.form == FORM_PATIENT:
