@@ -120,7 +120,13 @@ def step(state: FibrillationState, clean_mv: Floats, clean_first: int) -> Fibril
     for stop in range((state.end // HOP + 1) * HOP, end + 1, HOP):
         seen = measure(samples[max(stop - WINDOW - first, 0) : stop - first])
         state = _vote(state, seen, stop)
-    return replace(state, tail_mv=samples[-(WINDOW + HOP) :], end=end)
+    tail_mv = samples[-(WINDOW + HOP) :].copy()
+    return FibrillationState(tail_mv, end, state.votes, state.onset, state.last_seen, state.evidence)
+
+
+def suspected(state: FibrillationState) -> bool:
+    """Did one of the last two windows fibrillate? Then there may be an episode whose votes are not yet in."""
+    return any(state.votes[-2:])
 
 
 def _vote(state: FibrillationState, seen: Oscillation | None, stop: int) -> FibrillationState:

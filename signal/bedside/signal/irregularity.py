@@ -7,7 +7,9 @@ fibrillation. Over the last 40 such intervals, each divided by their median:
   to both counts: above `ENTROPY_ON`. Atrial bigeminy alternates and so predicts itself: its entropy is low;
 - share of successive differences above a tenth of the median: above `JUMPS_ON`. A steady rhythm has none.
 
-Thresholds were set on the MIT-BIH AF and Normal Sinus Rhythm databases' intervals. Pure.
+Thresholds were chosen on the intervals of 18 records of the MIT-BIH AF Database: by duration Se 97.1 %, +P 96.5 %
+(flutter left out); with them and the experts' beat classes, 26 records of the MIT-BIH Arrhythmia Database give
+Se 93.6 %, specificity 98.5 %. Pure.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ import numpy.typing as npt
 
 WINDOW = 40
 EVERY = 4  # judged at every fourth new interval
-ENTROPY_ON, ENTROPY_OFF = 0.70, 0.55
-JUMPS_ON, JUMPS_OFF = 0.30, 0.20
+ENTROPY_ON, ENTROPY_OFF = 0.80, 0.60
+JUMPS_ON, JUMPS_OFF = 0.35, 0.25
 CONFIRM_ON = 2
 CONFIRM_OFF = 2
 TOLERANCE = 0.08
@@ -67,14 +69,22 @@ class IrregularityState:
 
 def step(state: IrregularityState, rr_s: float, end: int, fs_hz: float) -> IrregularityState:
     """Take one interval between two non-ventricular beats, ending at clean index `end`."""
-    horizon = end - SPAN_S_MAX * fs_hz
-    kept = [(rr, at) for rr, at in zip(state.rr_s, state.ends, strict=True) if at > horizon][-(WINDOW - 1) :]
-    rr_kept = (*(rr for rr, _ in kept), rr_s)
-    ends = (*(at for _, at in kept), end)
-    state = replace(state, rr_s=rr_kept, ends=ends, pending=state.pending + 1)
-    if state.pending < EVERY or len(rr_kept) < WINDOW:
-        return state
-    return _judge(replace(state, pending=0), measure(np.array(rr_kept)))
+    rr_kept, ends = (*state.rr_s, rr_s)[-WINDOW:], (*state.ends, end)[-WINDOW:]
+    old = 0
+    while ends[old] <= end - SPAN_S_MAX * fs_hz:
+        old += 1
+    grown = IrregularityState(
+        rr_kept[old:],
+        ends[old:],
+        state.pending + 1,
+        state.confirmed,
+        state.onset,
+        state.first,
+        state.evidence,
+    )
+    if grown.pending < EVERY or len(grown.rr_s) < WINDOW:
+        return grown
+    return _judge(replace(grown, pending=0), measure(np.array(grown.rr_s)))
 
 
 def expire(state: IrregularityState, now: int, fs_hz: float) -> IrregularityState:

@@ -15,6 +15,7 @@ Fed by the lead analyser and the beat classifier; pure, causal.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -28,6 +29,7 @@ Evidence = Mapping[str, float | int | str]
 
 FS_HZ = 250
 ASYSTOLE_S = 4.0  # PhysioNet Challenge 2015, table 1; also the default of bedside monitors
+SUSPECT_S = 3.0  # more, while the lead looks like fibrillation
 FIRST_BEAT_S = 8.0  # before the first beat ever the beat finder may still be learning
 RUN_BEATS = 3
 RUN_SUSTAINED_BEATS = 5
@@ -112,9 +114,9 @@ class _Run:
     on: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class RhythmState:
-    """Everything the analysis remembers; its size is constant."""
+    """Everything the analysis remembers; its size is constant. `step` changes a copy, never what it was given."""
 
     vision: _Vision
     last_peak: int | None
@@ -154,18 +156,19 @@ class RhythmAnalyser:
 
     def step(self, state: RhythmState, new: RhythmInput) -> tuple[RhythmState, RhythmOutput]:
         """Take what is new; give the next state and what it means."""
+        state = copy(state)
         out: list[Episode] = []
         pauses: list[Pause] = []
-        state = _see(state, new, out)
-        state = _fibrillation(state, new, out)
+        _see(state, new, out)
+        _fibrillation(state, new, out)
         for peak in new.peaks:
-            state = _peak(state, peak, out)
-        state = _asystole(state, new, out)
+            _peak(state, peak, out)
+        _asystole(state, new, out)
         for beat in new.beats:
-            state = _beat(state, beat, out, pauses)
-        state = _silence(state, new.settled, out)
-        state = replace(state, af=irregularity.expire(state.af, new.settled, FS_HZ))
-        state = _base(state, out)
+            _beat(state, beat, out, pauses)
+        _silence(state, new.settled, out)
+        state.af = irregularity.expire(state.af, new.settled, FS_HZ)
+        _base(state, out)
         return state, RhythmOutput(tuple(out), tuple(pauses))
 
     def close(self, state: RhythmState, at: int) -> tuple[Episode, ...]:
@@ -174,40 +177,38 @@ class RhythmAnalyser:
         return tuple(replace(one, end=max(at, one.onset)) for one in still)
 
 
-def _begin(state: RhythmState, episode: Episode, out: list[Episode]) -> RhythmState:
+def _begin(state: RhythmState, episode: Episode, out: list[Episode]) -> None:
     out.append(episode)
-    return replace(state, open=MappingProxyType({**state.open, episode.label: episode}))
+    state.open = MappingProxyType({**state.open, episode.label: episode})
 
 
-def _end(state: RhythmState, label: str, at: int, out: list[Episode], **more: float | int | str) -> RhythmState:
+def _end(state: RhythmState, label: str, at: int, out: list[Episode], **more: float | int | str) -> None:
     episode = state.open[label]
     evidence = MappingProxyType({**episode.evidence, **more})
     out.append(replace(episode, end=max(at, episode.onset), evidence=evidence))
-    return replace(state, open=MappingProxyType({key: one for key, one in state.open.items() if key != label}))
+    state.open = MappingProxyType({key: one for key, one in state.open.items() if key != label})
 
 
 # What can be seen
 
 
-def _see(state: RhythmState, new: RhythmInput, out: list[Episode]) -> RhythmState:
+def _see(state: RhythmState, new: RhythmInput, out: list[Episode]) -> None:
     for second in new.seconds:
         end = second.first + second.n
         vision = state.vision
         # electrodes that report skin contact turn a flat lead into a heart that does nothing
         if second.usable or (second.reason == "flat" and new.on_skin is True):
             since = vision.since if vision.since is not None else second.first
-            vision = replace(vision, since=since, until=end, bad_since=None, bad_reason=None)
-            state = replace(state, vision=vision)
+            state.vision = _Vision(since, end, None, None, vision.holes)
             if "NOISE" in state.open:
-                state = _end(state, "NOISE", second.first, out)
+                _end(state, "NOISE", second.first, out)
             continue
         bad_since = vision.bad_since if vision.bad_since is not None else second.first
         holes = (*vision.holes, (second.first, end))[-16:]
-        state = replace(state, vision=_Vision(None, end, bad_since, second.reason, holes))
+        state.vision = _Vision(None, end, bad_since, second.reason, holes)
         if end - bad_since >= NOISE_S * FS_HZ and "NOISE" not in state.open:
             evidence = MappingProxyType({"reason": second.reason or "unknown"})
-            state = _begin(state, Episode("NOISE", bad_since, None, evidence), out)
-    return state
+            _begin(state, Episode("NOISE", bad_since, None, evidence), out)
 
 
 def _unseen(vision: _Vision, start: int, end: int) -> bool:
@@ -217,32 +218,34 @@ def _unseen(vision: _Vision, start: int, end: int) -> bool:
 # Dangerous rhythms
 
 
-def _asystole(state: RhythmState, new: RhythmInput, out: list[Episode]) -> RhythmState:
+def _asystole(state: RhythmState, new: RhythmInput, out: list[Episode]) -> None:
     since = state.vision.since
     if "ASYS" in state.open:
         if since is None or new.on_skin is False:
             end = state.vision.bad_since if state.vision.bad_since is not None else new.settled
-            return _end(state, "ASYS", end, out, ended="signal lost")
-        return state
+            _end(state, "ASYS", end, out, ended="signal lost")
+        return
     if since is None or new.on_skin is False or "VFL" in state.open:
-        return state
+        return
     quiet_from = since if state.last_peak is None else max(since, state.last_peak)
     limit_s = FIRST_BEAT_S if state.last_peak is None else ASYSTOLE_S
+    if fibrillation.suspected(state.vf):  # no QRS in fibrillation either: let its votes come in first
+        limit_s += SUSPECT_S
     known_to = min(new.settled, state.vision.until)
     if known_to - quiet_from < limit_s * FS_HZ:
-        return state
+        return
     evidence = MappingProxyType({"no_qrs_s": (known_to - quiet_from) / FS_HZ})
-    return _begin(state, Episode("ASYS", quiet_from, None, evidence), out)
+    _begin(state, Episode("ASYS", quiet_from, None, evidence), out)
 
 
-def _peak(state: RhythmState, peak: int, out: list[Episode]) -> RhythmState:
+def _peak(state: RhythmState, peak: int, out: list[Episode]) -> None:
     if "ASYS" in state.open:
-        state = _end(state, "ASYS", peak, out)
-    return replace(state, last_peak=peak if state.last_peak is None else max(peak, state.last_peak))
+        _end(state, "ASYS", peak, out)
+    state.last_peak = peak if state.last_peak is None else max(peak, state.last_peak)
 
 
-def _fibrillation(state: RhythmState, new: RhythmInput, out: list[Episode]) -> RhythmState:
-    state = replace(state, vf=fibrillation.step(state.vf, new.clean_mv, new.clean_first))
+def _fibrillation(state: RhythmState, new: RhythmInput, out: list[Episode]) -> None:
+    state.vf = fibrillation.step(state.vf, new.clean_mv, new.clean_first)
     seen = state.vf.evidence
     if state.vf.onset is not None and "VFL" not in state.open and seen is not None and new.on_skin is not False:
         evidence = MappingProxyType(
@@ -253,12 +256,11 @@ def _fibrillation(state: RhythmState, new: RhythmInput, out: list[Episode]) -> R
                 "phase_space_filled": seen.filled,
             }
         )
-        state = _begin(state, Episode("VFL", state.vf.onset, None, evidence), out)
+        _begin(state, Episode("VFL", state.vf.onset, None, evidence), out)
         if "ASYS" in state.open:
-            state = _end(state, "ASYS", new.settled, out, ended="ventricular fibrillation")
+            _end(state, "ASYS", new.settled, out, ended="ventricular fibrillation")
     elif state.vf.onset is None and "VFL" in state.open:
-        state = _end(state, "VFL", state.vf.last_seen - FS_HZ // 2, out)
-    return state
+        _end(state, "VFL", state.vf.last_seen - FS_HZ // 2, out)
 
 
 # Runs
@@ -276,30 +278,32 @@ def _grow(run: _Run, beat: JudgedBeat, unseen: bool) -> _Run:
     return replace(grown, fastest_bpm=max(grown.fastest_bpm, _run_bpm(grown)))
 
 
-def _run(
-    state: RhythmState, run: _Run, symbol: str, label: str, beat: JudgedBeat, out: list[Episode]
-) -> tuple[RhythmState, _Run]:
-    """Advance the run of class `symbol` by one beat."""
+def _run(state: RhythmState, run: _Run, symbol: str, label: str, beat: JudgedBeat, out: list[Episode]) -> _Run:
+    """The run of class `symbol` after one more beat."""
     if beat.symbol != symbol:
         if not run.at or beat.symbol in "FQ":  # a fusion or an unjudged beat neither breaks nor makes a run
-            return state, run
+            return run
         run = replace(run, others=run.others + 1)
         # once sustained, a single beat of another class is more often a wrong class than an end
         patience = 2 if run.beats >= RUN_SUSTAINED_BEATS else 1
-        return (_run_ends(state, run, label, out), _Run()) if run.others >= patience else (state, run)
+        if run.others < patience:
+            return run
+        _run_ends(state, run, label, out)
+        return _Run()
     before, run = run, _grow(run, beat, bool(run.at) and _unseen(state.vision, run.at[-1], beat.at))
     if before.on and not run.on:
-        state = _run_ends(state, before, label, out)
+        _run_ends(state, before, label, out)
     fast = _run_bpm(run) >= RUN_BPM - 0.25  # half a sample of jitter at the boundary of 100
     if not run.on and run.beats >= RUN_BEATS and fast:
         run = replace(run, on=True)
-        if label != "SVTA":
-            state = _begin(state, Episode(label, run.first, None, _run_evidence(run)), out)
+        if label != "SVTA":  # a base rhythm: see `_base`
+            _begin(state, Episode(label, run.first, None, _run_evidence(run)), out)
     elif run.on and run.beats == RUN_SUSTAINED_BEATS and label in state.open:
-        state = _begin(state, replace(state.open[label], evidence=_run_evidence(run)), out)
+        _begin(state, replace(state.open[label], evidence=_run_evidence(run)), out)
     elif run.on and _run_bpm(run) < 0.9 * RUN_BPM:
-        state, run = _run_ends(state, run, label, out), replace(run, on=False)
-    return state, run
+        _run_ends(state, run, label, out)
+        run = replace(run, on=False)
+    return run
 
 
 def _run_evidence(run: _Run) -> Evidence:
@@ -308,37 +312,35 @@ def _run_evidence(run: _Run) -> Evidence:
     )
 
 
-def _run_ends(state: RhythmState, run: _Run, label: str, out: list[Episode]) -> RhythmState:
-    if not run.on or label not in state.open:
-        return state
-    return _end(state, label, run.at[-1] + FS_HZ // 4, out, **_run_evidence(run))
+def _run_ends(state: RhythmState, run: _Run, label: str, out: list[Episode]) -> None:
+    if run.on and label in state.open:
+        _end(state, label, run.at[-1] + FS_HZ // 4, out, **_run_evidence(run))
 
 
-def _silence(state: RhythmState, settled: int, out: list[Episode]) -> RhythmState:
+def _silence(state: RhythmState, settled: int, out: list[Episode]) -> None:
     """Runs end when no beat comes any more."""
     limit = settled - round((RUN_BREAK_S + 1.5) * FS_HZ)  # a class may take 1.2 s more than its beat
     if state.ventricular.at and state.ventricular.at[-1] < limit:
-        state = replace(_run_ends(state, state.ventricular, "VT", out), ventricular=_Run())
+        _run_ends(state, state.ventricular, "VT", out)
+        state.ventricular = _Run()
     if state.supraventricular.at and state.supraventricular.at[-1] < limit:
-        state = replace(state, supraventricular=_Run())
-    return state
+        state.supraventricular = _Run()
 
 
 # Beats
 
 
-def _beat(state: RhythmState, beat: JudgedBeat, out: list[Episode], pauses: list[Pause]) -> RhythmState:
+def _beat(state: RhythmState, beat: JudgedBeat, out: list[Episode], pauses: list[Pause]) -> None:
     before = state.pattern[-1] if state.pattern else None
     if before is not None and not _unseen(state.vision, before.at, beat.at):
         rr_s = (beat.at - before.at) / FS_HZ
         if rr_s >= PAUSE_S:
             pauses.append(Pause(beat.at, rr_s))
         if "V" not in (pair := before.symbol + beat.symbol) and "F" not in pair and RR_S[0] < rr_s < RR_S[1]:
-            state = replace(state, af=irregularity.step(state.af, rr_s, beat.at, FS_HZ))
-    state, run = _run(state, state.ventricular, "V", "VT", beat, out)
-    state = replace(state, ventricular=run)
-    state, run = _run(state, state.supraventricular, "S", "SVTA", beat, out)
-    return replace(state, supraventricular=run, pattern=(*state.pattern, beat)[-PATTERN_KEPT:])
+            state.af = irregularity.step(state.af, rr_s, beat.at, FS_HZ)
+    state.ventricular = _run(state, state.ventricular, "V", "VT", beat, out)
+    state.supraventricular = _run(state, state.supraventricular, "S", "SVTA", beat, out)
+    state.pattern = (*state.pattern, beat)[-PATTERN_KEPT:]
 
 
 def _repeats(pattern: tuple[JudgedBeat, ...], every: int) -> bool:
@@ -348,20 +350,18 @@ def _repeats(pattern: tuple[JudgedBeat, ...], every: int) -> bool:
     return len(symbols) == 3 * every and symbols == 3 * group and group.count("V") == 1
 
 
-def _base(state: RhythmState, out: list[Episode]) -> RhythmState:
+def _base(state: RhythmState, out: list[Episode]) -> None:
     if not state.pattern:
-        return state
+        return
     label, onset, evidence = _base_label(state)
     current = state.base
     if current is not None and current.label == label:
-        return state
+        return
     if current is not None:
         onset = max(onset, current.onset)
         out.append(replace(current, end=onset))
-    state = replace(state, base=Episode(label, onset, None, evidence))
-    if state.base is not None:
-        out.append(state.base)
-    return state
+    state.base = Episode(label, onset, None, evidence)
+    out.append(state.base)
 
 
 def _base_label(state: RhythmState) -> tuple[str, int, Evidence]:
