@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -58,6 +59,8 @@ class Stage:
 
 def act(work: Callable[[Stage], Awaitable[None]], loop: str = "virtual") -> None:
     async def run() -> None:
+        unhandled: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
         air = Air(supervision_s=0.5)
         central = Central(air)
         wearables = [
@@ -76,6 +79,8 @@ def act(work: Callable[[Stage], Awaitable[None]], loop: str = "virtual") -> None
         await asyncio.sleep(0.01)
         left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         assert not left, f"tasks left behind: {left}"
+        gc.collect()
+        assert not unhandled, f"not handled: {unhandled}"
 
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(run())
@@ -192,6 +197,22 @@ def test_a_link_lost_under_a_request_is_a_bleak_error_and_told_once() -> None:
         again = stage.client(await stage.find("Strap 0"))
         await again.connect()
         await again.disconnect()
+
+    act(work)
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_an_abandoned_request_does_not_give_its_answer_to_the_next(steps: int) -> None:
+    async def work(stage: Stage) -> None:
+        client = stage.client(await stage.find("Strap 0"))
+        await client.connect()
+        abandoned = asyncio.create_task(client.read_gatt_char(battery.LEVEL))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        abandoned.cancel()
+        await asyncio.gather(abandoned, return_exceptions=True)
+        assert await client.read_gatt_char(device_information.SERIAL) == b"C00000000200"
+        await client.disconnect()
 
     act(work)
 

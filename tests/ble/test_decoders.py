@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import struct
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -508,3 +510,16 @@ def test_a_decoder_that_cuts_numbers_would_be_caught() -> None:
     assert slicing(packet[:2]).encode() != packet[:2]
     with pytest.raises(DecodeError):
         heart_rate.decode_heart_rate(packet[:2])
+
+
+README = Path(__file__).resolve().parents[2] / "appliance/bedside/ble/README.md"
+
+
+def test_the_examples_of_the_readme_are_what_the_command_prints() -> None:
+    lines = [line[4:] for line in README.read_text().splitlines() if line.startswith("    ")]
+    examples = [(line, lines[number + 1]) for number, line in enumerate(lines) if line.startswith("$ bedside decode")]
+    assert len(examples) >= 4
+    for command, printed in examples:
+        _, _, _, uuid, payload = shlex.split(command)
+        _, out, err = run(uuid, payload)
+        assert out + err == printed + "\n"
