@@ -135,13 +135,14 @@ class BeatFinder:
         state.pending = tuple(rest)
         hump = self._measure(state, at, height)
         shape = self._shape(state, at)
-        hump = hump._replace(logit=self._weigh(state, hump, shape, rest))
+        hump = hump._replace(logit=self.odds(hump, self._scene(state, shape, rest)))
         last = state.beats[-1] if state.beats else None
-        if hump.logit > 0 and last is not None and at - last.at < CLOSE:
+        if hump.logit > 0 and last is not None and min(at - last.at, hump.r_at - last.r_at) < CLOSE:
             if hump.logit > last.logit and abs(hump.r_at - last.r_at) > EDGE:  # closer: the same R peak again
                 retracted.append(last)
                 last_shape = state.beat_shapes[-1]
                 state.beats = state.beats[:-1]
+                state.usual = usual_of(state.beats)
                 state.beat_shapes = np.concatenate((state.beat_shapes[:1], state.beat_shapes[:-1]))
                 self._reject(state, last, last_shape)
             else:
@@ -152,8 +153,12 @@ class BeatFinder:
         else:
             self._reject(state, hump, shape)
 
-    def _weigh(self, state: BeatState, hump: Hump, shape: Floats, rest: list[tuple[int, float]]) -> float:
-        scene = Scene(
+    def odds(self, hump: Hump, scene: Scene) -> float:
+        """ln(odds) that the hump is a beat; above 0 it is taken for one."""
+        return logit(evidence(hump, scene), self.weights) + overdue_logit(hump, scene)
+
+    def _scene(self, state: BeatState, shape: Floats, rest: list[tuple[int, float]]) -> Scene:
+        return Scene(
             state.beats,
             state.others,
             state.usual,
@@ -164,7 +169,6 @@ class BeatFinder:
             (state.other_shapes @ shape).tolist(),
             rest,
         )
-        return logit(evidence(hump, scene), self.weights) + overdue_logit(hump, scene)
 
     def _accept(self, state: BeatState, hump: Hump, shape: Floats) -> None:
         state.beats = (*state.beats[1 - BEATS_KEPT :], hump)
@@ -179,7 +183,6 @@ class BeatFinder:
         state.others = (*state.others[1 - OTHERS_KEPT :], Other(hump.at, hump.height, hump.since))
         state.other_shapes = np.concatenate((state.other_shapes[1:], shape[None]))
         state.noise += 0.15 * (min(hump.height, state.level or hump.height) - state.noise)
-        state.usual = usual_of(state.beats)
 
     def _shape(self, state: BeatState, at: int) -> Floats:
         """The hump's wave at 125 Hz, without its mean, of length 1."""
