@@ -106,6 +106,21 @@ def test_with_another_key_old_alerts_are_counted_and_the_outbox_goes_on(tmp_path
     again.close()
 
 
+def test_an_alarm_with_the_longest_words_is_kept_and_is_the_same_after_a_restart(tmp_path: Path) -> None:
+    longest = replace(
+        alarm(1, 2**53), alarm="ä" * 200, patient="p" * 200, kind="k" * 200, text="ü" * 500, raised_us=2**53
+    )
+    outbox = Outbox.open(tmp_path / "outbox.db", KEY)
+    outbox.put_alerts([Alert.of(longest)])
+    outbox.close()
+    again = Outbox.open(tmp_path / "outbox.db", KEY)
+    assert again.waiting() == [Alert.of(longest)]
+    again.delivered(again.waiting())
+    again.put_alerts([Alert.of(longest)])
+    assert again.waiting() == []
+    again.close()
+
+
 def test_a_file_that_is_no_database_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "outbox.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(StoreError, match=r"outbox\.db"):

@@ -6,8 +6,10 @@ import asyncio
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from tests.network.net_world import START_US, NetWorld, S, alarm, in_virtual_time, net_world
 
+from bedside.attestation.alert import Alert
 from bedside.core.events import AlarmState, Priority
 from bedside.network.recipient import Recipient, view
 from bedside.operator.report import report
@@ -230,8 +232,77 @@ def test_a_frozen_operator_delays_no_later_slot(tmp_path: Path) -> None:
             await asyncio.sleep(100)
             times = [item.at_us for item in world.envelopes()[before:]]
             assert {b - a for a, b in pairwise(times)} == {10 * S}
-            assert "no answer from the operator" in world.sender.status()["detail"]
+            assert "no answer in time" in world.sender.status()["detail"]
             hold.set()
+
+    in_virtual_time(main)
+
+
+def test_without_a_token_it_is_said_steadily_and_a_token_mends_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with net_world(tmp_path) as world:
+            token = world.home.operator_token.read_text()
+            world.home.operator_token.unlink()
+            await asyncio.sleep(6)
+            for _ in range(60):
+                await asyncio.sleep(1)
+                assert world.sender.status()["state"] == "degraded"
+                assert "no token" in world.sender.status()["detail"]
+            assert len(world.envelopes()) == 6
+            world.home.operator_token.write_text("a wrong one")
+            await asyncio.sleep(10)
+            assert "token_unknown" in world.sender.status()["detail"]
+            world.home.operator_token.write_text(token)
+            await asyncio.sleep(35)
+            assert world.sender.status()["state"] == "ok"
+            rows = world.operator.sink.rows("SELECT refusal FROM statement")
+            assert [row["refusal"] for row in rows] == [None]
+
+    in_virtual_time(main)
+
+
+def test_a_bug_ends_the_run_loudly_and_it_can_be_run_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with net_world(tmp_path) as world:
+            await asyncio.sleep(32)
+            waiting = world.sender._outbox.waiting
+
+            def broken() -> list[Alert]:
+                raise RuntimeError("a bug")
+
+            world.sender._outbox.waiting = broken  # type: ignore[method-assign]
+            with pytest.raises(RuntimeError, match="a bug"):
+                await world.task
+            world.sender._outbox.waiting = waiting  # type: ignore[method-assign]
+            world.sender.offer(alarm(5, world.clock.now_us()))
+            world.task = asyncio.create_task(world.sender.run())
+            await asyncio.sleep(12)
+            assert [int(item.alert.alarm, 16) for item in (await world.open_mail()).alerts()] == [5]
+
+    in_virtual_time(main)
+
+
+def test_a_full_disk_is_said_and_alerts_go_out_once_there_is_room(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with net_world(tmp_path) as world:
+            await asyncio.sleep(32)
+            database = world.sender._outbox._db
+            pages = database.execute("PRAGMA page_count").fetchone()[0]
+            database.execute(f"PRAGMA max_page_count = {pages}")
+            numbers = list(range(200))
+            for number in numbers:
+                world.sender.offer(alarm(number, world.clock.now_us()))
+            before = len(world.envelopes())
+            await asyncio.sleep(2)
+            for _ in range(118):  # said steadily, not from time to time
+                await asyncio.sleep(1)
+                assert "held in memory only" in world.sender.status()["detail"]
+            assert len(world.envelopes()) - before == 12
+            database.execute("PRAGMA max_page_count = 1000000")
+            await asyncio.sleep(700)
+            told = [int(item.alert.alarm, 16) for item in (await world.open_mail()).alerts()]
+            assert sorted(told) == numbers
+            assert world.sender.status()["state"] == "ok"
 
     in_virtual_time(main)
 

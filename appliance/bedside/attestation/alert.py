@@ -68,8 +68,8 @@ class Alert:
     def of(cls, alarm: Alarm) -> Alert:
         """What of an alarm's change is told."""
         return cls(
-            alarm=alarm.alarm,
-            patient=alarm.patient,
+            alarm=_cut(alarm.alarm, KIND_BYTES_MAX),
+            patient=None if alarm.patient is None else _cut(alarm.patient, KIND_BYTES_MAX),
             kind=_cut(alarm.kind, KIND_BYTES_MAX),
             alarm_class=alarm.alarm_class,
             priority=alarm.priority,

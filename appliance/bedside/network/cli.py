@@ -115,7 +115,7 @@ def _text(found: dict[str, Any]) -> str:
     lines.append(f"{envelopes['opened']} envelopes opened, {envelopes['dummies']} of them empty")
     lines += [f"  {count} not opened: {reason}" for reason, count in envelopes["refused"].items()]
     for alert in found["alerts"]:
-        age = "live" if alert["live"] else f"history, {alert['age_s']:.0f} s old when it left"
+        age = "sent live" if alert["live"] else f"history: {alert['age_s']:.0f} s old when it left"
         mark = " [simulated]" if alert["simulated"] else ""
         lines.append(
             f"{alert['raised']}  {alert['priority'].upper():6}  {alert['kind']}  {alert['state']}  ({age}){mark}"

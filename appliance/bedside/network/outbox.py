@@ -77,6 +77,7 @@ class Outbox:
         self._waiting: dict[bytes, Alert] = {}
         self._told_us: dict[bytes, int] = {}  # by tag: time of the change that was told last
         self._service = (0, 0, 0)  # our own epoch, its slots in service so far, those of the epoch before
+        self._unnoted = NOTED_AT_ONCE
         self.unreadable = 0  # rows of another key, dropped when opening
 
     @classmethod
@@ -166,10 +167,12 @@ class Outbox:
             self._service = (current, slots + 1, before)
         else:
             self._service = (epoch, 1, slots if epoch == current + 1 else 0)
-        if self._service[1] % NOTED_AT_ONCE == 1:
+        self._unnoted += 1
+        if self._service[1] % NOTED_AT_ONCE == 1 or self._unnoted > NOTED_AT_ONCE:
             with self._write():
                 for name, value in zip(_SERVICE, self._service, strict=True):
                     self._set(name, value)
+            self._unnoted = 0  # not reached when the disk failed: the next slot tries again
 
     def in_service(self, epoch: int, slots_per_epoch: int) -> bool:
         """Whether the box was in service for the whole epoch before its own epoch number `epoch`."""

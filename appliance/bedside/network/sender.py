@@ -44,7 +44,7 @@ from bedside.core.sealing import OpeningKey, SealingKey
 from bedside.core.time import US_PER_S, Clock, Worker, iso_utc
 from bedside.network.identity import PUBLIC_FILE, Identity, write_public
 from bedside.network.keyfiles import load_or_make
-from bedside.network.links import TIMEOUT_S, UnixLink
+from bedside.network.links import UnixLink
 from bedside.network.outbox import KEY_BYTES, Outbox
 from bedside.network.recipient import read_recipients
 from bedside.network.slots import Errand, Moment, Rhythm, Standing, due
@@ -54,6 +54,8 @@ log = logging.getLogger(__name__)
 
 OFFERED_MAX: Final = 1024  # alarms on their way to the disk; the disk is behind by milliseconds
 PREPARE_S: Final = 0.5
+ANSWER_SLOTS: Final = 0.4  # an answer is in before the next moment, half a slot later, or it is none
+NO_TOKEN: Final = "no token"  # noqa: S105
 _REASONS_LOST: Final = frozenset({"unknown_key"})  # the operator no longer knows us: enrol again
 
 
@@ -107,11 +109,11 @@ class NetworkSender:
         self._enrolled = bool(outbox.number("enrolled"))
         self._last_ack_us: int | None = None
         self._failure: str | None = None  # why the newest message got no answer
-        self._refusal = ""  # why the newest answer was no
+        self._enrol_refusal = ""  # why the operator does not take us
         self._statement_refusal: str | None = None  # empty: the newest statement was verified
         self._envelope_refusal = ""
         self._clock_back = False
-        self._disk_failure: str | None = None
+        self._disk_failures: dict[str, str] = {}  # by what could not be written
 
     def offer(self, alarm: Alarm) -> None:
         """Tell the care team elsewhere of this change. Never blocks; the same change offered twice is told once."""
@@ -178,7 +180,7 @@ class NetworkSender:
 
     async def _prepare(self, moment: Moment) -> tuple[Envelope, bytes]:
         epoch = self._rhythm.epoch(moment.at_us)
-        await self._on_disk(lambda: self._outbox.note_slot(epoch))
+        await self._on_disk("service", lambda: self._outbox.note_slot(epoch))
         waiting = self._outbox.waiting() if self._tells else []
         envelope = fill(moment.slot, moment.at_us, self._rhythm.slot_us // 1000, waiting, self._identity)
         parts = [Sealed(key.id, seal(envelope, self._identity, key)) for key in self._recipients]
@@ -189,14 +191,15 @@ class NetworkSender:
         if ack is not None:
             self._envelope_refusal = ack.reason
         if ack is not None and ack.ok and envelope.alerts:
-            await self._on_disk(lambda: self._outbox.delivered(envelope.alerts))
+            await self._on_disk("delivered", lambda: self._outbox.delivered(envelope.alerts))
 
     async def _run_errand(self) -> None:
         try:
             await self._errand()
         except StoreError as error:  # no statement leaves that is not on disk; due again in the next slot
-            log.error("outbox cannot be used", extra={"error": str(error)})
-            self._disk_failure = str(error)
+            self._disk_failed("statement", error)
+        else:
+            self._disk_failures.pop("statement", None)
 
     async def _errand(self) -> None:
         epoch = self._rhythm.epoch(self._clock.now_us())
@@ -215,11 +218,14 @@ class NetworkSender:
 
     async def _enrol(self) -> None:
         identity = self._identity
-        token = self._token() or ""  # without one we ask all the same: the operator's answer is the same size
+        token = self._token() or ""  # without one we ask all the same: what leaves depends on no file
         enrolment = Enrolment(token, identity.public_key, identity.sueid, self._measured)
         ack = await self._ask(Subject.ENROL, encode_enrolment(enrolment, identity))
-        if ack is not None and (ack.ok or ack.reason == "key_enrolled_before"):
-            self._refusal = ""
+        if ack is None:
+            return
+        self._enrol_refusal = ack.reason if token else NO_TOKEN
+        if ack.ok or ack.reason == "key_enrolled_before":
+            self._enrol_refusal = ""
             await self._set_enrolled(True)
 
     async def _fetch_beacon(self, epoch: int) -> None:
@@ -249,7 +255,7 @@ class NetworkSender:
         if ack is None or ack.reason == "try_again":
             return
         self._statement_refusal = ack.reason
-        if await self._on_disk(lambda: self._outbox.answered(data, ack.reason, epoch)):
+        if await self._on_disk("answer", lambda: self._outbox.answered(data, ack.reason, epoch)):
             self._stated_epoch = epoch
         log.info("statement answered", extra={"epoch": operator_epoch, "refused": ack.reason or None})
 
@@ -271,16 +277,16 @@ class NetworkSender:
     async def _ask(self, subject: Subject, message: bytes) -> Ack | None:
         """The operator's answer; None when there was none, which the next slot mends."""
         try:
-            ack = decode_ack(await self._link.send(subject, message, secrets.token_hex(16)))
-        except (LinkError, MessageError) as error:
+            async with asyncio.timeout(ANSWER_SLOTS * self._rhythm.slot_us / US_PER_S):
+                ack = decode_ack(await self._link.send(subject, message, secrets.token_hex(16)))
+        except (LinkError, MessageError, TimeoutError) as error:
             if self._failure is None:
                 log.warning("operator does not answer", extra={"subject": str(subject), "error": str(error)})
-            self._failure = str(error)
+            self._failure = str(error) or "no answer in time"
             return None
         if self._failure is not None:
             log.info("operator answers again")
         self._failure = None
-        self._refusal = ack.reason
         if ack.ok:
             self._last_ack_us = self._clock.now_us()
         elif ack.reason in _REASONS_LOST and subject is not Subject.ENROL and self._enrolled:
@@ -290,7 +296,7 @@ class NetworkSender:
     async def _set_enrolled(self, enrolled: bool) -> None:
         self._enrolled = enrolled
         self._beacon = None  # an operator that forgot us has other beacons
-        await self._on_disk(lambda: self._outbox.set_enrolled(enrolled))
+        await self._on_disk("enrolled", lambda: self._outbox.set_enrolled(enrolled))
 
     # Alarms on their way to the disk
 
@@ -309,22 +315,25 @@ class NetworkSender:
         alerts = tuple(self._keeping)
         if not alerts:
             return True
-        if not await self._on_disk(lambda: self._outbox.put_alerts(alerts)):
+        if not await self._on_disk("alerts", lambda: self._outbox.put_alerts(alerts)):
             return False
         self._keeping.clear()
         return True
 
-    async def _on_disk(self, work: Callable[[], object]) -> bool:
+    async def _on_disk(self, what: str, work: Callable[[], object]) -> bool:
         """Whether outbox work succeeded; where it failed the part is degraded and says so, and the rhythm goes on."""
         try:
             await self._worker.run(work)
         except StoreError as error:
-            if self._disk_failure is None:
-                log.error("outbox cannot be written", extra={"error": str(error)})
-            self._disk_failure = str(error)
+            self._disk_failed(what, error)
             return False
-        self._disk_failure = None
+        self._disk_failures.pop(what, None)
         return True
+
+    def _disk_failed(self, what: str, error: StoreError) -> None:
+        if what not in self._disk_failures:
+            log.error("outbox cannot be written", extra={"what": what, "error": str(error)})
+        self._disk_failures[what] = str(error)
 
     # Ends and views
 
@@ -338,14 +347,18 @@ class NetworkSender:
         """State and sentence: the worst thing first."""
         waiting = self._outbox.waiting_count
         tail = f"{waiting} alert(s) wait" if waiting else "no alert waits"
-        if self._disk_failure is not None:
-            return "degraded", f"{self._disk_failure}; alerts are held in memory only"
+        if self._disk_failures:
+            failure = next(iter(self._disk_failures.values()))
+            return "degraded", f"{failure}; new alerts are held in memory only until there is room; {tail}"
         if self._failure is not None:
             since = "none yet" if self._last_ack_us is None else iso_utc(self._last_ack_us)
             return "degraded", f"operator does not answer ({self._failure}); last acknowledgement {since}; {tail}"
         if not self._enrolled:
-            if self._refusal and self._refusal != "unknown_key":
-                return "degraded", f"the operator refused to enrol this box ({self._refusal}): get a new token from it"
+            if self._enrol_refusal:
+                return (
+                    "degraded",
+                    f"not enrolled with the operator ({self._enrol_refusal}): bring a token from it; {tail}",
+                )
             return "starting", "enrolling with the operator"
         if self._envelope_refusal and self._envelope_refusal != "unknown_key":
             return "degraded", f"the operator refused the newest envelope ({self._envelope_refusal}); {tail}"
@@ -379,10 +392,9 @@ def open_sender(
     identity = Identity.load_or_make(home.keys)
     write_public(identity, home.keys / PUBLIC_FILE)
     key = load_or_make(home.keys / "outbox.key", lambda: os.urandom(KEY_BYTES))
-    timeout_s = min(TIMEOUT_S, 0.4 * slot_s)  # an answer is in before the next moment
     return NetworkSender(
         outbox=Outbox.open(home.outbox_db, key),
-        link=link or UnixLink(home.operator / "operator.sock", timeout_s),
+        link=link or UnixLink(home.operator / "operator.sock"),
         identity=identity,
         recipients=read_recipients(home.keys / "recipients"),
         measured=measured,

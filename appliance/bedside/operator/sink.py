@@ -44,7 +44,7 @@ def _first(db: Database) -> None:
         CREATE INDEX statement_kid ON statement (kid, number);
         CREATE TABLE envelope (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, kid BLOB NOT NULL,
             slot INTEGER NOT NULL, recipient BLOB NOT NULL, received_us INTEGER NOT NULL, sealed BLOB NOT NULL,
-            UNIQUE (id, recipient)) STRICT;
+            UNIQUE (kid, id, recipient)) STRICT;
         CREATE INDEX envelope_recipient ON envelope (recipient, number);
         CREATE INDEX envelope_received ON envelope (received_us);
         CREATE TABLE token (hash BLOB PRIMARY KEY, expires_us INTEGER NOT NULL, kid BLOB) STRICT;
