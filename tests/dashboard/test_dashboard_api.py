@@ -10,6 +10,7 @@ from tests.dashboard.fake_gateway import FakeGateway
 from bedside.core.time import US_PER_S
 from bedside.dashboard import app as application
 from bedside.dashboard.access import store_token
+from bedside.dashboard.feed import Feed
 from bedside.dashboard.serve import Dashboard
 from bedside.settings import Home
 
@@ -179,6 +180,24 @@ def test_a_silent_gateway_is_told_as_such(nurse: FlaskClient, gateway: FakeGatew
     answer = nurse.get("/api/v1/ward")
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "gateway_down")
     assert nurse.get("/").status_code == 200, "the page itself still opens and says that nothing is live"
+
+
+def test_a_gateway_that_is_long_gone_keeps_no_thread_waiting_but_an_acknowledgement_is_tried(
+    nurse: FlaskClient, gateway: FakeGateway, served: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def ask(op: str, **_: object) -> dict[str, str]:
+        tried.append(op)
+        return {}
+
+    headers = {"X-Bedside-CSRF": csrf_of(nurse)}
+    monkeypatch.setattr(served._client, "request", ask)
+    monkeypatch.setattr(Feed, "gone", True)
+    assert [nurse.get(f"/api/v1/{path}").status_code for path in ("ward", "events")] == [503, 503]
+    assert nurse.get("/patient/abc").status_code == 200
+    nurse.post("/api/v1/acknowledge", json={"alarm": "x"}, headers=headers)
+    assert tried == ["acknowledge"]
 
 
 def test_the_link_opens_once_and_its_token_stays_in_no_address(

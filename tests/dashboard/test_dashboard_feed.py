@@ -71,6 +71,7 @@ def test_a_gateway_that_falls_silent_is_told_and_its_return_too(feed: Feed, gate
     gateway.freeze()
     states = (data for chunk in viewer for event, _, data in parse(chunk) if event == "state")
     told = next(data for data in states if not data["answering"])
+    until(lambda: feed.gone)
     assert told["text"] == "Gateway not answering"
     gateway.thaw()
     assert any(data["answering"] for chunk in viewer for event, _, data in parse(chunk) if event == "state")

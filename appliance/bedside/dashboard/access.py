@@ -140,6 +140,8 @@ class Access:
             return None
         try:
             session_id, name, at_s = self._signer.loads(cookie)
+            if self._signer.dumps([session_id, name, at_s]) != cookie:
+                return None  # the last letter of base64 has spare bits: only the spelling that we made is taken
         except (BadData, ValueError, TypeError):
             return None
         age_s = self._clock.now_us() // US_PER_S - int(at_s)

@@ -21,7 +21,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import BadRequest
 
-from bedside.core.events import EVENT_TYPES
+from bedside.core.events import EVENT_TYPES, Json
 from bedside.core.time import US_PER_S
 from bedside.dashboard.access import Session
 from bedside.dashboard.feed import sse
@@ -56,6 +56,14 @@ def _rooms() -> Rooms:
     rooms = current_app.extensions["bedside"]
     assert isinstance(rooms, Rooms)
     return rooms
+
+
+def _ask(op: str, **arguments: Json) -> Any:
+    """Ask the gateway, unless it has been silent for so long that this would only keep a thread waiting."""
+    rooms = _rooms()
+    if rooms.feed.gone:
+        raise GatewayDown("the gateway does not answer")
+    return rooms.client.request(op, **arguments)
 
 
 def _session() -> Session:
@@ -102,7 +110,7 @@ def _number(name: str, default: int | None = None) -> int:
 @api.get("/ward")
 def ward() -> Response:
     """The whole ward but the waves."""
-    return jsonify(_rooms().client.request("ward"))
+    return jsonify(_ask("ward"))
 
 
 @api.get("/events")
@@ -115,9 +123,7 @@ def events() -> Response:
         raise BadRequest(f"types: {unknown[0]!r:.40} is none of {', '.join(EVENT_TYPES)}")
     start_us, end_us = _number("start_us", 0), _number("end_us", 2**62)
     limit = min(max(_number("limit", 200), 1), EVENTS_MAX)
-    found = _rooms().client.request(
-        "events", patient=patient, start_us=start_us, end_us=end_us, types=list(types), limit=limit
-    )
+    found = _ask("events", patient=patient, start_us=start_us, end_us=end_us, types=list(types), limit=limit)
     return jsonify(found)
 
 
@@ -127,9 +133,7 @@ def strip() -> Response:
     start_us, end_us = _number("start_us"), _number("end_us")
     if not 0 < end_us - start_us <= STRIP_S_MAX * US_PER_S:
         raise BadRequest(f"start_us, end_us: expected more than 0 and at most {STRIP_S_MAX} s between them")
-    found = _rooms().client.request(
-        "strip", patient=_word("patient"), stream=_word("stream"), start_us=start_us, end_us=end_us
-    )
+    found = _ask("strip", patient=_word("patient"), stream=_word("stream"), start_us=start_us, end_us=end_us)
     return jsonify(found)
 
 

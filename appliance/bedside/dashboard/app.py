@@ -21,7 +21,7 @@ from bedside.core.events import Json
 from bedside.dashboard.access import DEFAULT_NAME, SESSION_S, Access, Names, Session, same_origin
 from bedside.dashboard.api import VIEWERS_MAX, api, failure
 from bedside.dashboard.feed import Feed
-from bedside.dashboard.gateway_client import GatewayClient
+from bedside.dashboard.gateway_client import GatewayClient, GatewayDown
 from bedside.dashboard.rooms import Rooms
 
 log = logging.getLogger(__name__)
@@ -149,6 +149,8 @@ def _bug(error: Exception) -> BaseResponse:
 def _audit(rooms: Rooms, actor: str, action: str, detail: dict[str, Json]) -> None:
     """Tell the gateway who did what. It must not keep anyone from looking at a patient: a failure is logged."""
     try:
+        if rooms.feed.gone:
+            raise GatewayDown("the gateway does not answer")
         rooms.client.request("audit", actor=actor, action=action, detail=detail)
     except BedsideError as error:
         log.warning("audit not written", extra={"action": action, "reason": type(error).__name__})

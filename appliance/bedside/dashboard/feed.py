@@ -36,6 +36,8 @@ HISTORY_BATCHES = 120
 """What a new viewer gets at once (12 s): enough for a full sweep of the widest tile, and a ward."""
 SILENT_S = 2.0
 """Batches come every 0.1 s: after this the gateway counts as silent."""
+GONE_S = 3.0
+"""After this, questions to it are refused at once; only an acknowledgement is always tried."""
 GIVE_UP_S = 10.0
 """After this much silence the connection is opened anew."""
 BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
@@ -99,6 +101,12 @@ class Feed:
     def state(self) -> GatewayState:
         with self._changed:
             return self._state
+
+    @property
+    def gone(self) -> bool:
+        """Has the gateway been silent for so long that asking it would only keep a thread waiting?"""
+        state = self.state
+        return not state.answering and self._clock.now_us() - state.since_us > GONE_S * US_PER_S
 
     @property
     def held(self) -> tuple[int, int]:
