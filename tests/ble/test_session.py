@@ -51,6 +51,7 @@ def test_a_session_carries_every_sample_with_its_time_and_lead(rate_hz: float) -
         assert block.counts.size / rate_hz < 0.6  # an alarm must not wait for a frame to fill
         assert abs(block.start_us - START_US - block.first_index / rate_hz * 1e6) < 5e6
     assert strand.blocks[0].values().dtype == float
+    assert strand.wearable.ledger.ecg_streams_stopped == 1, "a strap left streaming drains its battery"
     assert [change.state for change in strand.links] == [
         LinkState.SEARCHING,
         LinkState.CONNECTING,

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from bumble import hci, ll
@@ -25,10 +26,9 @@ from bumble.core import PhysicalTransport
 from bumble.device import Device, DeviceConfiguration
 from bumble.host import Host
 from bumble.link import LocalLink
-from bumble.transport.common import AsyncPipeSink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,25 @@ SUPERVISION_S = 2.0
 
 ACL_BYTES = 521
 """HCI data packet size: the largest ATT MTU (517) and its L2CAP header (4), so that one notification is one packet."""
+
+
+class _Pipe:
+    """Hands packets on in a later turn of the loop.
+
+    They wait here and not as arguments of the loop's callbacks, because asyncio prints those when a callback fails,
+    and what wearables send is nobody's to read in a log.
+    """
+
+    def __init__(self, deliver: Callable[[bytes], None]) -> None:
+        self._deliver = deliver
+        self._packets: deque[bytes] = deque()
+
+    def on_packet(self, packet: bytes) -> None:
+        self._packets.append(packet)
+        asyncio.get_running_loop().call_soon(self._hand_on)
+
+    def _hand_on(self) -> None:
+        self._deliver(self._packets.popleft())
 
 
 class Air(LocalLink):
@@ -48,6 +67,7 @@ class Air(LocalLink):
         self._members: dict[Controller, None] = {}  # a dict, not a set: it keeps the order of arrival
         self._by_address: dict[hci.Address, Controller] = {}
         self._unreachable: set[Controller] = set()
+        self._on_air: deque[tuple[Controller, hci.Address, PhysicalTransport, bytes]] = deque()
         self._fading: dict[int, tuple[LinkConnection, asyncio.TimerHandle]] = {}  # by id: they have no hash
 
     def add_controller(self, controller: Controller) -> None:
@@ -109,9 +129,12 @@ class Air(LocalLink):
         receiver = self._by_address.get(destination_address)
         if receiver is None or self._broken(sender_controller, receiver):
             return
-        asyncio.get_running_loop().call_soon(
-            receiver.on_link_acl_data, sender_controller.random_address, transport, data
-        )
+        self._on_air.append((receiver, sender_controller.random_address, transport, data))
+        asyncio.get_running_loop().call_soon(self._arrive)
+
+    def _arrive(self) -> None:
+        receiver, sender_address, transport, data = self._on_air.popleft()
+        receiver.on_link_acl_data(sender_address, transport, data)
 
     def _broken(self, sender: Controller, receiver: Controller) -> bool:
         if sender in self._unreachable or receiver in self._unreachable:
@@ -171,9 +194,10 @@ class QuietController(Controller):
         elif isinstance(packet, hci.HCI_Command):
             self.on_hci_command_packet(packet)
 
+    to_host: _Pipe
+
     def send_hci_packet(self, packet: hci.HCI_Packet) -> None:
-        if self.host is not None:
-            asyncio.get_running_loop().call_soon(self.host.on_packet, bytes(packet))
+        self.to_host.on_packet(bytes(packet))
 
     def on_hci_le_create_connection_cancel_command(
         self, _command: hci.HCI_LE_Create_Connection_Cancel_Command
@@ -240,6 +264,7 @@ def make_device(air: Air, *, name: str, address: str) -> tuple[Device, QuietCont
     controller = QuietController(name, link=air)
     host = QuietHost()
     host.set_packet_source(controller)
-    host.set_packet_sink(AsyncPipeSink(controller))
+    controller.to_host = _Pipe(host.on_packet)
+    host.set_packet_sink(_Pipe(controller.on_packet))
     config = DeviceConfiguration(name=name, address=hci.Address(address), gap_service_enabled=True)
     return Device(config=config, host=host), controller

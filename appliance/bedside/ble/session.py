@@ -44,6 +44,7 @@ T = TypeVar("T")
 NOT_FOUND_S = 20.0  # searching for longer is told as a lost link
 SCAN_S = 60.0  # a scan is begun anew after this long: adapters are known to go deaf
 CALL_S = 5.0
+STOP_S = 1.0
 CLOSE_S = 5.0
 STALL_S = 1.0  # a timer that is so late says that the box itself stood still
 BACKOFF_FIRST_S = 0.5
@@ -103,6 +104,7 @@ class WearableSession:
         self._state: LinkState | None = None
         self._told_lost = False
         self._failures = 0
+        self._streaming = False  # was the ECG started on the present link?
         self._flooded = 0  # refused notifications of the present link
         self._broken: asyncio.Future[str] | None = None  # of the present link: why it must end
         self._responses: asyncio.Queue[bytes] = asyncio.Queue(8)
@@ -237,6 +239,11 @@ class WearableSession:
             self._broken.set_result(reason)
 
     async def _drop(self, client: BleakClient) -> None:
+        if self._closing and self._streaming and client.is_connected:  # a strap that goes on streaming drains itself
+            with contextlib.suppress(BleakError, TimeoutError, OSError, EOFError):
+                stop = pmd.Command(op=pmd.Op.STOP, kind=pmd.Kind.ECG)
+                await _within(STOP_S, client.write_gatt_char(pmd.CONTROL_POINT, stop.encode(), response=True))
+        self._streaming = False
         try:
             await _within(CLOSE_S, client.disconnect())
         except (BleakError, TimeoutError, OSError, EOFError) as error:
@@ -319,6 +326,7 @@ class WearableSession:
                 accept=(pmd.Status.SUCCESS, pmd.Status.ALREADY_IN_STATE),
             )
             await self._command(client, start)
+        self._streaming = True
 
     def _choose_rate(self, offered: tuple[int, ...]) -> int:
         running = self.intake.stream

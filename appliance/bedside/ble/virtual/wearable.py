@@ -46,6 +46,7 @@ class Ledger:
     ecg_samples_lost: int = 0  # of these: lost on purpose (`RadioState.loss`, or replaced by a malformed packet)
     ecg_samples_skipped: int = 0  # passed between two streams, while nobody was listening
     ecg_streams_started: int = 0
+    ecg_streams_stopped: int = 0  # on command
     notifications_sent: dict[str, int] = field(default_factory=dict)
     notifications_lost: dict[str, int] = field(default_factory=dict)
     connections: int = 0
@@ -349,6 +350,7 @@ class VirtualWearable:
             return answer(pmd.Status.SUCCESS, offered)
         if command.op == pmd.Op.STOP:
             status = pmd.Status.SUCCESS if self._streaming else pmd.Status.ALREADY_IN_STATE
+            self.ledger.ecg_streams_stopped += self._streaming
             self._streaming = False
             return answer(status)
         if self._streaming:
