@@ -1,4 +1,4 @@
-"""A scripted hour of the whole ward on the virtual clock: which alarms come when, what is stored, what the operator holds.
+"""A scripted hour of the ward on the virtual clock: which alarms come when, what is stored, what the operator holds.
 
 Two runs with one seed are alike to the byte (ids, events, samples); they run side by side in two processes.
 """
