@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 from tests.dashboard.fake_gateway import FakeGateway, now_us
 
 from bedside.dashboard.access import new_link
 from bedside.dashboard.serve import Dashboard
 from bedside.settings import Home
 
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PATIENCE_MS = 30_000
 COUNT_INK = """(canvas) => {
     const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
@@ -32,14 +20,6 @@ COUNT_INK = """(canvas) => {
     for (let i = 3; i < data.length; i += 4) if (data[i] > 40) { ink += 1; places = (places * 31 + i) % 1000000007; }
     return [ink, places];
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
-        yield running
-        running.close()
 
 
 @dataclass
@@ -79,20 +59,6 @@ def listen(page: Page, complaints: list[str]) -> None:
             complaints.append(f"asked another server: {request.url}")
 
     page.on("request", check)
-
-
-@pytest.fixture(scope="module")
-def box() -> Iterator[tuple[Home, FakeGateway, Dashboard]]:
-    """One gateway and one dashboard for the tests that break neither."""
-    with tempfile.TemporaryDirectory(prefix="bd") as folder:
-        home = Home(Path(folder))
-        home.make()
-        gateway = FakeGateway(home.gateway_socket).start()
-        dashboard = Dashboard(home, port=0)
-        dashboard.start()
-        yield home, gateway, dashboard
-        dashboard.close()
-        gateway.close()
 
 
 @pytest.fixture
@@ -361,3 +327,27 @@ def test_the_page_sees_an_inline_script_that_the_policy_must_stop(screen: Screen
     screen.page.evaluate("document.body.setAttribute('style', 'color: red')")
     screen.page.wait_for_timeout(200)
     assert any("Content Security Policy" in text for text in screen.complaints)
+
+
+def test_sixty_four_patients_fit_on_a_wall_display(browser: Browser, home: Home) -> None:
+    gateway = FakeGateway(home.gateway_socket, patients=64).start()
+    dashboard = Dashboard(home, port=0)
+    dashboard.start()
+    context = browser.new_context(viewport={"width": 1920, "height": 1080})
+    page = context.new_page()
+    page.add_init_script("localStorage.setItem('bedside-script', 'hidden')")
+    complaints: list[str] = []
+    listen(page, complaints)
+    page.goto(new_link(home, "127.0.0.1", dashboard.port))
+    page.click("#enter")
+    expect(page.locator(".tile")).to_have_count(64)
+    gateway.raise_alarm(63, "vt", "high", "Ventricular tachycardia")
+    expect(page.locator(".tile").first).to_have_attribute("data-patient", gateway.patients[63].id)
+    assert page.evaluate("document.documentElement.scrollHeight <= window.innerHeight + 1")
+    overflowing = """[...document.querySelectorAll('.num-value')].filter((n) => n.offsetParent !== null
+        && n.getBoundingClientRect().right > n.closest('.tile').getBoundingClientRect().right + 1).length"""
+    assert page.evaluate(overflowing) == 0
+    context.close()
+    dashboard.close()
+    gateway.close()
+    assert complaints == []
