@@ -98,8 +98,12 @@ def test_five_minutes_of_a_real_lead_give_the_same_in_half_seconds_and_whole() -
     rr_s = np.diff([peak.index for peak in whole.peaks if peak.index not in whole.retracted]) / 360.0
     assert 480 < rr_s.size < 560  # 96 to 112 a minute
     assert rr_s.min() > 0.2
-    assert rr_s.max() < 2.0
-    assert sum(second.usable for second in whole.quality) > 290
+    # One stretch, where the amplifier was overloaded, shows no beats; its seconds are not called usable.
+    silent = [second for second in whole.quality if 209 * 360 <= second.first_index < 213 * 360]
+    assert len(silent) == 4
+    assert not any(second.usable for second in silent)
+    assert sum(rr_s > 2.5) == 1
+    assert sum(second.usable for second in whole.quality) > 280
 
 
 @settings(max_examples=8, deadline=None)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bedside.signal.beats import BeatFinder, BeatOutput, BeatState
 from bedside.signal.evidence import Hump
 from bedside.signal.filters import Baseline, FirBank, lowpass_kernel, quadrature_kernels
-from bedside.signal.quality import SECOND, Second, judge_second
+from bedside.signal.quality import SECOND, Second, Verdict, judge_second
 from bedside.signal.resample import INTERNAL_HZ, Floats, Resampler, ResampleState
 
 __all__ = ["INTERNAL_HZ", "LeadAnalyser", "LeadOutput", "LeadState", "QualitySecond", "RPeak"]
@@ -26,6 +26,8 @@ GUARD = 6  # internal samples (24 ms) beside a hole in which no beat is looked f
 WARM = 25  # internal samples (0.1 s) at the start of a stream in which no beat is looked for
 LIMIT_MV = 1e6  # no lead gives a kilovolt; what claims so is held there
 LONG_GAP_S = 0.5  # a hole longer than this forgets the rhythm and levels the baseline anew
+BLOCKED_S = 5  # seconds after a gross disturbance in which a silent lead is not believed: amplifiers recover slowly
+DISTURBANCES = frozenset({"motion", "saturated", "lead_off"})
 DELAY_S_MAX = 0.6  # from an R peak to its report
 
 
@@ -92,6 +94,7 @@ class LeadState:
     second_fast: tuple[Floats, ...]  # what the low-pass took away
     second_slow: tuple[Floats, ...]  # what the baseline filter took away
     usual_mv: float
+    blocked_s: int  # seconds for which silence is not believed yet
 
 
 class _Collected:
@@ -147,6 +150,7 @@ class LeadAnalyser:
             second_fast=(),
             second_slow=(),
             usual_mv=0.0,
+            blocked_s=0,
         )
 
     def step(self, state: LeadState, block_mv: NDArray[np.generic]) -> tuple[LeadState, LeadOutput]:
@@ -239,10 +243,24 @@ class LeadAnalyser:
         verdict = judge_second(
             Second(source, state.usual_mv, np.concatenate(state.second_fast), np.concatenate(state.second_slow))
         )
+        verdict = self._recovering(state, verdict)
         if verdict.usable:
             state.usual_mv = float(np.nanmean(source))
         got.quality.append(QualitySecond(first, end - first, *verdict))
         state.second_raw = state.second_fast = state.second_slow = ()
+
+    def _recovering(self, state: LeadState, verdict: Verdict) -> Verdict:
+        """After a gross disturbance an overloaded amplifier shows a line without beats: no asystole, but motion."""
+        if verdict.reason in DISTURBANCES:
+            state.blocked_s = BLOCKED_S
+        elif verdict.usable and state.blocked_s:
+            beats = state.beats.beats
+            if beats and beats[-1].r_at - HALF >= state.frame * FRAME - SECOND - FRAME:
+                state.blocked_s = 0
+            else:
+                state.blocked_s -= 1
+                return Verdict(False, min(verdict.score, 0.3), "motion")
+        return verdict
 
 
 def _checked(block_mv: NDArray[np.generic]) -> Floats:
