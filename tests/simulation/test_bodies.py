@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from bedside.core.physiology import Physiology
-from bedside.core.samples import Counts
+from bedside.core.samples import MISSING, Counts
 from bedside.simulation.bodies import RecordedBody, SimulatedBody, pick_peaks
 from bedside.simulation.demonstration import Body, demonstration, toy_recording
 from bedside.simulation.happenings import Happening, Timetable, What
@@ -32,7 +32,7 @@ def with_a(what: What, for_s: float, rate_bpm: float | None = None, level: float
 # ---------------------------------------------------------------------- purity
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(bed=st.integers(0, 3), start_s=st.integers(0, 2000), cuts=st.lists(st.integers(0, 4000), max_size=12))
 def test_the_ecg_does_not_depend_on_how_it_is_asked_for(bed: int, start_s: int, cuts: list[int]) -> None:
     whole_body, cut_body = ward()[bed], ward()[bed]
@@ -46,7 +46,7 @@ def test_the_ecg_does_not_depend_on_how_it_is_asked_for(bed: int, start_s: int, 
     assert whole.shape == (4000,)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(bed=st.integers(0, 3), start_s=st.floats(0, 3000), cut_s=st.floats(0, 60))
 def test_the_beats_of_two_spans_are_the_beats_of_both(bed: int, start_s: float, cut_s: float) -> None:
     body = ward()[bed]
@@ -224,6 +224,15 @@ def test_a_recording_invents_nothing() -> None:
         recorded(timetable=Timetable((Happening(1, 2, What.VT, rate_bpm=150),)))
     with pytest.raises(ValueError, match="at least 4 s"):
         RecordedBody(np.zeros(100, np.int32), 250.0, "I", "short")
+
+
+def test_what_a_recording_lacks_holds_the_value_before() -> None:
+    counts = np.arange(1500, dtype=np.int32)
+    counts[:3] = counts[700:800] = MISSING
+    ecg = RecordedBody(counts, 250.0, "I", "with holes", beats_index=[]).ecg_uv(0, 1000)
+    assert list(ecg[:4]) == [0, 0, 0, 3]
+    assert set(ecg[700:800]) == {699}
+    assert ecg[800] == 800
 
 
 def test_given_beats_are_the_straps_beats() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.signal as sps
 
 from bedside.core.physiology import RadioState, ScriptLine
-from bedside.core.samples import Counts, Floats
+from bedside.core.samples import MISSING, Counts, Floats
 from bedside.simulation import waveform
 from bedside.simulation.happenings import RHYTHMS, Timetable, What
 from bedside.simulation.heart import Beats, Heart
@@ -183,9 +183,9 @@ class RecordedBody:
     the beats before and after is as near to the usual one as the recording allows. The first time through,
     everything but the last `JOIN_S` is as recorded. It has no oximeter, and invents none.
 
-    `counts_uv`: microvolts, int32, shape (n,), at least 4 s. `beats_index`: the beats' sample numbers, for the
-    strap's own counter; None finds them with a simple peak picker. Only the wearable, not the heart, may have
-    happenings (`ValueError`).
+    `counts_uv`: microvolts, int32, shape (n,), at least 4 s; what is `MISSING` holds the value before.
+    `beats_index`: the beats' sample numbers, for the strap's own counter; None finds them with a simple peak
+    picker. Only the wearable, not the heart, may have happenings (`ValueError`).
     """
 
     JOIN_S = 0.3
@@ -216,7 +216,7 @@ class RecordedBody:
         if any(one.what in RHYTHMS or one.what is What.DESATURATION for one in self._timetable.happenings):
             raise ValueError("recording: only what befalls the wearable can be scripted, the heart is as recorded")
         self._surroundings = Surroundings(self._timetable, battery_pct, drain_pct_per_h)
-        counts_uv = counts_uv.astype(np.int32, copy=True)
+        counts_uv = _held(counts_uv)
         peaks = pick_peaks(counts_uv, rate_hz) if beats_index is None else np.asarray(sorted(beats_index), np.int64)
         fade = round(self.JOIN_S * rate_hz)
         length = _loop_length(counts_uv.size, fade, peaks, rate_hz)
@@ -301,6 +301,13 @@ def pick_peaks(counts_uv: Counts, rate_hz: float) -> np.ndarray[tuple[int], np.d
         low = max(int(peak) - reach, 0)
         fine.append(low + int(np.argmax(np.abs(narrow[low : int(peak) + reach + 1]))))
     return np.unique(np.asarray(fine, dtype=np.int64))
+
+
+def _held(counts_uv: Counts) -> Counts:
+    """A copy in which a sample that was not recorded is the one before it: electrodes always give something."""
+    known = counts_uv != MISSING
+    last = np.maximum.accumulate(np.where(known, np.arange(counts_uv.size), -1))
+    return np.where(last >= 0, counts_uv[last], 0).astype(np.int32)
 
 
 def _loop_length(size: int, fade: int, peaks: np.ndarray[tuple[int], np.dtype[np.int64]], rate_hz: float) -> int:
