@@ -38,7 +38,7 @@ from bedside.core.events import (
     Suppression,
 )
 from bedside.core.ids import IdSource
-from bedside.core.samples import MISSING, Block, Counts, StreamInfo
+from bedside.core.samples import Block, Counts, StreamInfo
 from bedside.core.time import US_PER_S
 from bedside.evaluate.recordings import READ_S, Channel, Recording, open_recording
 from bedside.models import shipped
@@ -49,8 +49,6 @@ START_US = 946_684_800 * US_PER_S
 """Recordings have no agreed clock: theirs begins at 2000-01-01T00:00:00Z."""
 TICK_US = US_PER_S // 2
 """The gateway's clock ticks twice a second, whatever the blocks."""
-RUN_OUT_S = 3.0
-"""After the last sample the clock goes on without a signal for so long: the last beats are then judged as live."""
 LABEL_RANK = ("ASYS", "VFL", "VT", "NOISE", "SVTA", "AFIB", "B", "T", "P", "N", "UNK")
 PRIORITY_RANK = (Priority.HIGH, Priority.MEDIUM, Priority.LOW)
 
@@ -186,11 +184,11 @@ def analyze(
     events: list[Event] = []
     reader = _Reader(recording, channel, costs)
     began_s = time.process_time()
-    blocks = itertools.chain(_blocks(info, reader, block_s), _run_out(info, reader, block_s))
-    for block in blocks:
+    for block in _blocks(info, reader, block_s):
         now_us = block.end_us
         events += watching.feed(block).events
         events += watching.advance(now_us // TICK_US * TICK_US).events
+    events += watching.finish().events
     total_s = time.process_time() - began_s
     costs.cpu_s["events_and_alarms"] = max(total_s - sum(costs.cpu_s.values()), 0.0)
     return Analysis(
@@ -260,13 +258,6 @@ def _blocks(info: StreamInfo, reader: _Reader, block_s: float) -> Iterator[Block
         first, held = first + whole, held[whole:]
     if held.size:
         yield _block(info, first, held)
-
-
-def _run_out(info: StreamInfo, reader: _Reader, block_s: float) -> Iterator[Block]:
-    first, n = reader.read_samples, round(RUN_OUT_S * info.rate_hz)
-    size = n if math.isinf(block_s) else max(round(block_s * info.rate_hz), 1)
-    for at in range(0, n, size):
-        yield _block(info, first + at, np.full(min(size, n - at), MISSING, np.int32))
 
 
 def _versions(classifier: BeatClassifier) -> dict[str, Json]:

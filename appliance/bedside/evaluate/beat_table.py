@@ -214,7 +214,7 @@ def as_table(document: dict[str, Any]) -> str:
     gross, other, jitter = document["gross"]["from_start"], document["independent"], document["jitter_ms"]
     lines += [
         "",
-        f"Window {document['window_ms']:.0f} ms. {document['rules'].capitalize()}.",
+        f"Window {document['window_ms']:.0f} ms. {document['rules'][0].upper()}{document['rules'][1:]}.",
         f"F1 at 50 ms {_percent(gross['qrs_50_ms']['f1'])} %, VEB F1 {_percent(gross['veb']['f1'])} %, "
         f"SVEB F1 {_percent(gross['sveb']['f1'])} %.",
         f"Independent ({other['matcher']}): TP {other['tp']}, FN {other['fn']}, FP {other['fp']}, "

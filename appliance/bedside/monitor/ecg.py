@@ -96,10 +96,10 @@ class EcgStream:
             self._stale_said_us = now_us
             self._say_number(Code.HEART_RATE, now_us, now_us, None, Validity.REJECTED, reason, out)
 
-    def finish(self, out: Outbox) -> None:
+    def finish(self, leads: bool, out: Outbox) -> None:
         """The stream has ended."""
         if self._begun:
-            self._tell(self._lead.close(), False, out)
+            self._tell(self._lead.close(), leads, out)
             self._open.clear()
             self._lead, self._begun = self._new_lead(), False
 
@@ -117,7 +117,7 @@ class EcgStream:
                         self._timeline.note(block.first_index, block.start_us, block.rate_hz)
                     self._say_gap(first_index, n_samples, cause, out)
                 case Restart(first_index, ended_index, cause):
-                    self._restart(first_index, ended_index, cause, block, out)
+                    self._restart(first_index, ended_index, cause, block, leads, out)
                 case Dropped(first_index, n_samples):
                     self._say_dropped(first_index, n_samples, out)
         if block is not None and block.counts.size:
@@ -135,8 +135,10 @@ class EcgStream:
         lead.on_skin = self._on_skin
         return lead
 
-    def _restart(self, first_index: int, ended_index: int, cause: str, block: Block | None, out: Outbox) -> None:
-        self.finish(out)
+    def _restart(
+        self, first_index: int, ended_index: int, cause: str, block: Block | None, leads: bool, out: Outbox
+    ) -> None:
+        self.finish(leads, out)
         if first_index < ended_index:  # another count: the old one's times mean nothing for it
             self._timeline = Timeline()
         if block is not None:

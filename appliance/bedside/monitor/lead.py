@@ -145,15 +145,25 @@ class Lead:
         return found
 
     def close(self) -> LeadFindings:
-        """End the analysis: beats that wait are judged as far as they can be, open episodes end at the last sample."""
-        beats: list[ClassifiedBeat] = []
-        if self._judge is not None:
-            beats, _ = self._asked(self._judge.finish, self._judge_state)
-        self._waiting.clear()
+        """End the analysis: the last beats are found and judged if possible, open episodes end at the last sample."""
         end = self.to_clean(self._fed)
-        episodes = self._rhythm.close(self._rhythm_state, end)
-        given = tuple(_lead_beat(beat) for beat in beats)
-        return LeadFindings(float(self._fed), np.empty(0), end, beats=given, episodes=episodes)
+        with self._stage("signal"):
+            last = self._analyser.finish(self._state)
+        inside = last.clean_mv[: max(end - last.clean_first, 0)]
+        self._held.append(replace(last, clean_mv=inside))
+        found = self._findings(_merge(self._held), float(self._fed))
+        self._held = []
+        late: list[ClassifiedBeat] = []
+        if self._judge is not None:
+            late, _ = self._asked(self._judge.finish, self._judge_state)
+        self._waiting.clear()
+        return replace(
+            found,
+            clean_mv=inside,
+            clean_first=last.clean_first,
+            beats=(*found.beats, *(_lead_beat(beat) for beat in late)),
+            episodes=(*found.episodes, *self._rhythm.close(self._rhythm_state, end)),
+        )
 
     def _frame(self, output: LeadOutput) -> LeadFindings:
         self._held.append(output)

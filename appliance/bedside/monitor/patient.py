@@ -115,7 +115,7 @@ class PatientMonitor:
         """The streams have ended (a recording's end): beats still waiting for a class and open episodes are closed."""
         out = self._outbox()
         for stream in self._ecg.values():
-            stream.finish(out)
+            stream.finish(stream.info.id == self._leading, out)
         return out.done()
 
     # ------------------------------------------------------------------ streams
@@ -138,7 +138,7 @@ class PatientMonitor:
         if stream is not None and stream.info.rate_hz == info.rate_hz:
             return stream
         if stream is not None:
-            stream.finish(out)
+            stream.finish(info.id == self._leading, out)
         elif len(self._ecg) + len(self._other) >= STREAMS_MAX:
             self._refuse(info, at_us, "too many streams", out)
             return None
