@@ -60,7 +60,6 @@ log = logging.getLogger(__name__)
 
 HEALTH_S = 2.0
 DISK_BYTES_MIN = 500_000_000  # about two months of one patient
-RESUME_LOOK_BACK_US = 60 * 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,11 +390,7 @@ class _Resuming:
             await self._session.close()
 
     def _next_index(self) -> int:
-        newest_us = self._store.newest_us(self._config.patient)
-        if newest_us is None or self._config.ecg_stream is None:
-            return 0
-        blocks = list(self._store.blocks(self._config.ecg_stream, newest_us - RESUME_LOOK_BACK_US, newest_us + 1))
-        return max((block.first_index + block.counts.size for block in blocks), default=0)
+        return self._store.next_index(self._config.ecg_stream) if self._config.ecg_stream is not None else 0
 
 
 # ---------------------------------------------------------------- network

@@ -47,7 +47,8 @@ def test_a_mark_that_no_requirement_has_is_named(tmp_path: Path) -> None:
 
 
 def test_marks_of_function_and_module_are_read() -> None:
-    source = "pytestmark = pytest.mark.requirement('M')\ndef test_a(): ...\n@pytest.mark.requirement('F')\ndef test_b(): ...\n"
+    mark = "pytest.mark.requirement"
+    source = f"pytestmark = {mark}('M')\ndef test_a(): ...\n@{mark}('F')\ndef test_b(): ...\n"
     assert list(marks_in(source, "t.py")) == [("M", "t.py::test_a"), ("F", "t.py::test_b")]
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedside.core.codes import StreamKind
-from bedside.core.errors import StoreError
+from bedside.core.errors import RejectedError, StoreError
 from bedside.core.events import Alarm, Audit, Event
 from bedside.core.ports import Batch, Patient
 from bedside.core.samples import Block, StreamInfo
@@ -37,6 +37,8 @@ class MemoryStore:
     def write(self, batch: Batch) -> None:
         if self.refuse:
             raise StoreError("disk full")
+        if any(event.start_us < 0 for event in batch.events):
+            raise RejectedError("before the beginning")
         self.kept += [*batch.blocks, *batch.events]
 
     def put_patient(self, patient: Patient) -> None: ...
@@ -57,6 +59,9 @@ class MemoryStore:
 
     def newest_us(self, patient: str) -> int | None:
         return None
+
+    def next_index(self, stream: str) -> int:
+        return 0
 
     def open_alarms(self, patient: str | None) -> list[Alarm]:
         return []
@@ -139,6 +144,48 @@ def test_memory_is_bounded_while_the_disk_is_full_and_what_was_dropped_is_counte
     kept = [event.start_us for event in store.kept if isinstance(event, Audit)]
     assert recorder.health.dropped == 150
     assert kept == [*range(100), *range(250, 350)]
+
+
+@given(bad=st.sets(st.integers(0, 29), max_size=6))
+def test_an_item_that_can_never_be_stored_does_not_hold_back_the_others(bad: set[int]) -> None:
+    recorder, store, said = make()
+
+    async def play() -> None:
+        for number in range(30):
+            recorder.keep(audit(-1 - number if number in bad else number))
+        assert await recorder.flush()
+
+    asyncio.run(play())
+    kept = [event.start_us for event in store.kept if isinstance(event, Audit)]
+    assert kept == [number for number in range(30) if number not in bad]
+    assert recorder.health.rejected == len(bad)
+    assert said == []
+
+
+def test_a_disk_that_fills_while_a_bad_item_is_sought_stores_nothing_twice() -> None:
+    recorder, store, _ = make()
+    written = 0
+
+    async def play() -> None:
+        nonlocal written
+        real = store.write
+
+        def write(batch: Batch) -> None:
+            nonlocal written
+            if written == 1:
+                store.refuse = True
+            real(batch)
+            written += 1
+
+        store.write = write  # type: ignore[method-assign]
+        for number in range(8):
+            recorder.keep(audit(-1 if number == 6 else number))
+        assert not await recorder.flush()
+        store.refuse, written = False, 99
+        assert await recorder.flush()
+
+    asyncio.run(play())
+    assert [e.start_us for e in store.kept if isinstance(e, Audit)] == [0, 1, 2, 3, 4, 5, 7]
 
 
 def test_what_is_stored_of_a_patient_is_told_only_after_it_is_on_disk() -> None:

@@ -4,6 +4,7 @@
     ├── DecodeError      the sender: bytes that are not what their characteristic says
     ├── WearableError    time: a radio or a strap failed; the session tries again
     ├── StoreError       the box: records cannot be written or read back whole
+    │   └── RejectedError  we: this content can never be stored, however often it is tried
     ├── LinkError        time: the way to the operator is down; the outbox keeps what was to be sent
     └── SetupError       the person: a file, key, port or setting must be changed; carries a hint
 
@@ -33,6 +34,10 @@ class WearableError(BedsideError):
 
 class StoreError(BedsideError):
     """Records could not be written, or could not be read back whole."""
+
+
+class RejectedError(StoreError):
+    """What was to be written can never be stored: a stream of another patient, a time out of range. Nothing was."""
 
 
 class LinkError(BedsideError):

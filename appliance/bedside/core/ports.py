@@ -64,7 +64,8 @@ class Store(Protocol):
         ...
 
     def write(self, batch: Batch) -> None:
-        """Durable on return, whole or not at all. Raises `StoreError` (disk full, damaged): nothing was written."""
+        """Durable on return, whole or not at all. Raises `StoreError` (disk full, damaged), and `RejectedError` for
+        content that can never be stored: nothing was written."""
         ...
 
     def blocks(self, stream: str, start_us: int, end_us: int) -> Iterable[Block]:
@@ -84,6 +85,10 @@ class Store(Protocol):
 
     def newest_us(self, patient: str) -> int | None:
         """The end of the newest sample or event that is on disk for a patient."""
+        ...
+
+    def next_index(self, stream: str) -> int:
+        """The sample index with which a stream goes on; 0 for one that is not known."""
         ...
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from typing import Protocol
 import cbor2
 
 from bedside.core import events as event_codec
-from bedside.core.errors import StoreError
+from bedside.core.errors import RejectedError
 from bedside.core.events import Event
 from bedside.core.ports import Patient
 from bedside.core.samples import Block, StreamInfo
@@ -66,7 +66,7 @@ class Draft:
     def add_patient(self, patient: Patient) -> None:
         """A new patient, or a changed one. The same again is no change."""
         if patient.id == BOX_ID:
-            raise StoreError(f"{BOX_ID!r} is no patient's id")
+            raise RejectedError(f"{BOX_ID!r} is no patient's id")
         number = self.state.patients.get(patient.id)
         if number is not None and self.state.series[number].patient == patient:
             return
@@ -89,7 +89,7 @@ class Draft:
             return known
         owner = self._patient(info.patient)
         if known is not None and known.owner != owner:
-            raise StoreError("a stream that belongs to one patient was given as another's: nothing was written")
+            raise RejectedError("a stream that belongs to one patient was given as another's: nothing was written")
         series = Series(self._next_series(), FORM_STREAM, info.id, owner, info=info)
         self.new_series.append(series)
         self._infos[info.id] = series
@@ -204,7 +204,7 @@ class Draft:
             sealed=b"",
         )
         if not all(-INT64_END <= value < INT64_END for value in (start_us, start_us + span_us, first_index)):
-            raise StoreError("a time or sample index does not fit into 64 bits: nothing was written")
+            raise RejectedError("a time or sample index does not fit into 64 bits: nothing was written")
         entry = replace(bare, sealed=self.seals.seal(names[0], purpose, plain, binding(bare, *names)))
         self.frontier.append(leaf_of(entry, *names))
         self._seqs[series] = seq + 1
@@ -222,7 +222,7 @@ class Draft:
     def _patient(self, patient: str) -> int:
         number = self.state.patients.get(patient)
         if number is None:
-            raise StoreError("a patient is not known to the store: put_patient comes first; nothing was written")
+            raise RejectedError("a patient is not known to the store: put_patient comes first; nothing was written")
         return number
 
 
@@ -266,7 +266,7 @@ def _encoded(event: Event) -> bytes:
     try:
         encoded = event_codec.to_cbor(event)
     except (cbor2.CBORError, TypeError, ValueError) as error:
-        raise StoreError(f"an event of type {event.type!r} holds what CBOR cannot: nothing was written") from error
+        raise RejectedError(f"an event of type {event.type!r} holds what CBOR cannot: nothing was written") from error
     if len(encoded) > packing.EVENT_BYTES_MAX:
-        raise StoreError(f"an event of type {event.type!r} has {len(encoded)} bytes: nothing was written")
+        raise RejectedError(f"an event of type {event.type!r} has {len(encoded)} bytes: nothing was written")
     return encoded

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bedside.core.errors import StoreError
+from bedside.core.errors import RejectedError, StoreError
 from bedside.core.events import Event
 from bedside.core.ports import Batch, Store
 from bedside.core.samples import Block
@@ -31,7 +31,8 @@ class RecorderHealth:
     """How the recorder does. `error` is the sentence of the last failure, None when the last write was durable."""
 
     error: str | None = None
-    dropped: int = 0
+    dropped: int = 0  # for want of memory while the disk refused
+    rejected: int = 0  # could never be stored: a bug of ours
     pending: int = 0
     stored_us: dict[str, int] = field(default_factory=dict)  # patient: everything up to here is on disk
 
@@ -70,9 +71,8 @@ class Recorder:
             if not self._in_flight:
                 self._in_flight = list(self._pending)
                 self._pending.clear()
-            if not await self._write(self._in_flight):
+            if not await self._write(list(self._in_flight)):
                 return False
-            self._in_flight = []
         self.health.pending = 0
         return True
 
@@ -83,10 +83,23 @@ class Recorder:
         )
         try:
             await self._worker.run(lambda: self._store.write(batch))
+        except RejectedError as error:
+            return await self._without_the_rejected(items, error)
         except StoreError as error:
             self._failed(str(error))
             return False
+        del self._in_flight[: len(items)]  # always its front: halves are written in order
         self._stored(batch)
+        return True
+
+    async def _without_the_rejected(self, items: list[Block | Event], error: RejectedError) -> bool:
+        """One item that can never be stored must not hold back the others: halve the batch until it is alone."""
+        if len(items) > 1:
+            middle = len(items) // 2
+            return await self._write(items[:middle]) and await self._write(items[middle:])
+        del self._in_flight[:1]
+        self.health.rejected += 1
+        log.error("an item can never be stored", extra={"item": type(items[0]).__name__, "reason": str(error)})
         return True
 
     def _failed(self, sentence: str) -> None:
