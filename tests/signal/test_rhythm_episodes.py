@@ -97,7 +97,7 @@ def test_a_pause_shorter_than_four_seconds_is_a_pause_and_no_asystole() -> None:
     assert pause.rr_s == pytest.approx(3.8, abs=0.01)
 
 
-@pytest.mark.parametrize("reason", ["lead_off", "saturated", "motion", "missing", "flat"])
+@pytest.mark.parametrize("reason", ["lead_off", "saturated", "motion", "missing"])
 def test_no_asystole_on_a_lead_that_cannot_be_believed(reason: str) -> None:
     said, _ = follow(lead_mv(40), every(0.8, 1, 15), bad=[(15, 40, reason)])
     assert "ASYS" not in labels(said)
@@ -106,9 +106,10 @@ def test_no_asystole_on_a_lead_that_cannot_be_believed(reason: str) -> None:
     assert "ASYS" in labels(believed)
 
 
-def test_a_flat_line_under_electrodes_that_touch_skin_is_asystole() -> None:
-    said, _ = follow(np.zeros(40 * FS), every(0.8, 1, 15), bad=[(15, 40, "flat")], on_skin=True)
-    assert "ASYS" in labels(said)
+@pytest.mark.parametrize(("on_skin", "is_asystole"), [(True, True), (None, True), (False, False)])
+def test_a_flat_line_is_asystole_unless_the_electrodes_are_off(on_skin: bool | None, is_asystole: bool) -> None:
+    said, _ = follow(np.zeros(40 * FS), every(0.8, 1, 15), bad=[(15, 40, "flat")], on_skin=on_skin)
+    assert ("ASYS" in labels(said)) == is_asystole
 
 
 def test_electrodes_off_the_skin_never_give_asystole() -> None:

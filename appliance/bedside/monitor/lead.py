@@ -254,7 +254,9 @@ class Lead:
         return second
 
     def _believe(self, second: QualitySecond) -> None:
-        if second.usable:
+        if (
+            second.usable or second.reason == "flat"
+        ):  # between slow beats a clean lead is flat; without beats see `rate`
             self._bad_since_s = self._bad_reason = None
             return
         if self._bad_since_s is None:

@@ -196,8 +196,8 @@ def _see(state: RhythmState, new: RhythmInput, out: list[Episode]) -> None:
     for second in new.seconds:
         end = second.first + second.n
         vision = state.vision
-        # electrodes that report skin contact turn a flat lead into a heart that does nothing
-        if second.usable or (second.reason == "flat" and new.on_skin is True):
+        # a flat line is a heart that does nothing, unless the electrodes say that they hang in the air
+        if second.usable or (second.reason == "flat" and new.on_skin is not False):
             since = vision.since if vision.since is not None else second.first
             state.vision = _Vision(since, end, None, None, vision.holes)
             if "NOISE" in state.open:
