@@ -5,7 +5,7 @@ Fed by raw leads; knows nothing of beats, gaps or time of day.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple, Self, TypeAlias
 
@@ -20,6 +20,7 @@ FS_HZ_MIN, FS_HZ_MAX = 100.0, 1000.0
 
 _PHASES_MAX = 512  # finer fractions are rounded to 1/512 of a source sample: 4 µs at 500 Hz
 _HALF_TAPS = 8  # source samples on each side at rates up to the internal one
+_PLANS_MAX, _PLANNED_MAX = 32, 64  # plans kept a design, outputs in a plan
 _PASS = 0.84  # cut-off as a share of the lower Nyquist frequency
 
 
@@ -43,7 +44,8 @@ class Resampler:
     num: int  # source samples for each output sample = num / den
     den: int
     half: int
-    kernels: Floats  # (n_phases, 2 * half)
+    kernels: Floats  # (n_phases + 1, 2 * half)
+    _plans: dict[tuple[int, int], tuple[Ints, Floats]] = field(default_factory=dict, repr=False)  # see `_plan`
 
     @classmethod
     def design(cls, fs_hz: float) -> Self:
@@ -88,10 +90,10 @@ class Resampler:
         tail = joined[-2 * self.half :]
         if n_out == state.n_out:
             return ResampleState(tail, n_in, n_out), joined[:0]
-        rows, phases = self._rows(state.n_out, n_out)
-        first = rows + (2 * self.half - state.n_in - self.half + 1)  # window starts at row - half + 1
-        windows = joined[first[:, None] + np.arange(2 * self.half)]
-        out = np.einsum("ij,ij->i", windows, self.kernels[phases])
+        whole, rest = divmod(state.n_out * self.num, self.den)  # Python integers: exact after any number of years
+        gather, kernels = self._plan(rest, n_out - state.n_out)
+        windows = joined[gather + (whole + self.half + 1 - state.n_in)]
+        out = np.einsum("ij,ij->i", windows, kernels)
         return ResampleState(tail, n_in, n_out), out
 
     def step_mask(self, tail: NDArray[np.bool_], block: NDArray[np.bool_], state: ResampleState, n_out: int) -> Ints:
@@ -100,13 +102,25 @@ class Resampler:
         `tail` holds the marks of `state.tail`. An output sample is marked when either source sample beside it is.
         """
         joined = np.concatenate((tail, block))
-        rows, _ = self._rows(state.n_out, n_out)
-        at = rows + (2 * self.half - state.n_in)
+        whole, rest = divmod(state.n_out * self.num, self.den)
+        at = self._rows(rest, n_out - state.n_out)[0] + (whole + 2 * self.half - state.n_in)
         return np.flatnonzero(joined[at] | joined[np.minimum(at + 1, joined.size - 1)])
 
-    def _rows(self, first: int, end: int) -> tuple[Ints, Ints]:
-        """Source sample at or before each output sample in [first, end), and its kernel's number."""
-        whole, rest = divmod(first * self.num, self.den)  # Python integers: exact after any number of years
-        steps = np.arange(end - first, dtype=np.int64) * self.num + rest
+    def _plan(self, rest: int, n: int) -> tuple[Ints, Floats]:
+        """Which source samples (n, 2 * half) and kernels `n` outputs need that start `rest` / den past a sample.
+
+        Frames start at few different rests, so plans are kept; past 32 of them, at odd rates, they are made anew.
+        """
+        plan = self._plans.get((rest, n))
+        if plan is None:
+            rows, phases = self._rows(rest, n)
+            plan = rows[:, None] + np.arange(2 * self.half), self.kernels[phases]
+            if n <= _PLANNED_MAX and len(self._plans) < _PLANS_MAX:
+                self._plans[(rest, n)] = plan
+        return plan
+
+    def _rows(self, rest: int, n: int) -> tuple[Ints, Ints]:
+        """Source sample at or before each of `n` outputs, and its kernel's number."""
+        steps = np.arange(n, dtype=np.int64) * self.num + rest
         n_phases = len(self.kernels) - 1
-        return whole + steps // self.den, np.rint((steps % self.den) * (n_phases / self.den)).astype(np.int64)
+        return steps // self.den, np.rint((steps % self.den) * (n_phases / self.den)).astype(np.int64)
