@@ -270,6 +270,18 @@ def test_silence_withdraws_the_numbers_and_says_missing_each_second() -> None:
     assert all(rate.value is None and rate.reason == "missing" for rate in rates)
 
 
+def test_a_rhythm_that_was_on_when_the_signal_went_ends_with_what_was_seen_of_it() -> None:
+    watched = monitor()
+    items = blocks(stream(), simulated(30, Happening(20, 10, What.ASYSTOLE)), 65)
+    begun = rhythms(run(watched, items).events, RhythmLabel.ASYSTOLE)
+    assert [event.end_us for event in begun] == [None]
+    assert not rhythms(watched.advance(T0_US + 39 * US_PER_S).events, RhythmLabel.ASYSTOLE)
+    (ended,) = rhythms(watched.advance(T0_US + 41 * US_PER_S).events, RhythmLabel.ASYSTOLE)
+    assert ended.supersedes == begun[0].id
+    assert ended.end_us is not None
+    assert second(ended.end_us) == pytest.approx(30, abs=0.1)
+
+
 def test_samples_that_come_again_after_silence_are_believed_again() -> None:
     info, counts = stream(), simulated(60)
     items = blocks(info, counts, 65)

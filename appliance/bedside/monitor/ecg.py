@@ -16,7 +16,7 @@ from bedside.core.events import Beat, BeatClass, Evidence, Finding, Numeric, Qua
 from bedside.core.ids import IdSource
 from bedside.core.samples import Block, Floats, Gap, StreamInfo, Validity
 from bedside.core.time import US_PER_S
-from bedside.monitor.intake import Action, Dropped, Hole, Intake, Restart, Samples
+from bedside.monitor.intake import HOLE_S_MAX, Action, Dropped, Hole, Intake, Restart, Samples
 from bedside.monitor.lead import BeatJudge, Lead, LeadBeat, LeadFindings, Stage
 from bedside.monitor.output import CleanWave, Outbox
 from bedside.monitor.timeline import Timeline
@@ -88,6 +88,8 @@ class EcgStream:
         """It is `now_us`: a stream without new samples is missing, and says so once a second."""
         if self._newest_us is None or now_us - self._newest_us <= STALE_S * US_PER_S:
             return
+        if now_us - self._newest_us > HOLE_S_MAX * US_PER_S:  # nothing that was on is still known to be
+            self.finish(False, out)
         index = self._intake.expected if self._intake.expected is not None else 0
         reason = "lead_off" if self._on_skin is False else "missing"
         self._say_quality(now_us, now_us, QualitySecond(index, 0, False, 0.0, reason), out)
@@ -99,7 +101,10 @@ class EcgStream:
     def finish(self, leads: bool, out: Outbox) -> None:
         """The stream has ended."""
         if self._begun:
-            self._tell(self._lead.close(), leads, out)
+            found = self._lead.close()
+            if self._quality == (False, "missing"):  # the last second seen was fine, and is long past
+                found = replace(found, quality=())
+            self._tell(found, leads, out)
             self._open.clear()
             self._lead, self._begun = self._new_lead(), False
 
