@@ -119,7 +119,13 @@ def test_a_killed_dashboard_is_started_again_and_the_ward_says_so(ward: RunningW
     until(lambda: ward.pid("dashboard") not in (None, pid), "the dashboard is started again")
 
     def told() -> bool:
-        question = {"op": "events", "patient": None, "start_us": 0, "end_us": 2**62, "types": ["alarm"]}
+        question: dict[str, object] = {
+            "op": "events",
+            "patient": None,
+            "start_us": 0,
+            "end_us": 2**62,
+            "types": ["alarm"],
+        }
         events = cast("list[dict[str, Any]]", ask(Home(ward.home), question))
         return any(one["kind"] == "part_failed" and one["evidence"].get("part") == "dashboard" for one in events)
 
