@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import edfio
 import numpy as np
 import pytest
 import wfdb
@@ -176,3 +177,15 @@ def test_analysing_twice_is_the_same_to_the_byte(tmp_path: Path) -> None:
     first, second = (analysis.report(analysis.analyze(record, block_s=math.inf)) for _ in range(2))
     first.pop("cpu_s"), second.pop("cpu_s")
     assert json.dumps(first) == json.dumps(second)
+
+
+def test_an_edf_file_gives_the_beats_of_the_wfdb_record_it_was_made_from(tmp_path: Path) -> None:
+    body = SimulatedBody("simulated", 5)
+    ecg_mv = body.ecg_uv(0, 130 * 40) / 1000
+    wfdb_record = write_record(tmp_path, "body", ecg_mv, 130.0, ["II"])
+    signal = edfio.EdfSignal(ecg_mv, 130, label="ECG II", physical_dimension="mV", physical_range=(-8.192, 8.191))
+    edfio.Edf([signal]).write(tmp_path / "same.edf")
+    expected = [beat.index for beat in analysis.analyze(wfdb_record).beats()]
+    found = [beat.index for beat in analysis.analyze(tmp_path / "same.edf").beats()]
+    assert len(found) > 40
+    assert np.abs(np.array(found) - np.array(expected)).max() <= 1
