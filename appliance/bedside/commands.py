@@ -18,7 +18,7 @@ import click
 from bedside.core.api import NumericView, PatientView, Ward
 from bedside.core.errors import SetupError
 from bedside.core.time import iso_utc
-from bedside.settings import Home, Settings, home_from, settings_from
+from bedside.settings import Home, Settings, demonstration_home, home_from, settings_from
 
 if TYPE_CHECKING:
     from bedside.supervisor import Child
@@ -30,11 +30,8 @@ PORTS_TRIED = 20
 
 
 def _place(home: Path | None, demonstration: bool) -> Home:
-    """The data folder; the demonstration has its own, so that it never mixes with patients."""
-    place = home_from(home)
-    if demonstration and home is None and "BEDSIDE_HOME" not in os.environ:
-        return Home(place.path.with_name("bedside-demonstration"))
-    return place
+    """The data folder: as named, else the demonstration's own, else the user's."""
+    return demonstration_home() if demonstration and home is None else home_from(home)
 
 
 def _free_port(host: str, wanted: int, given: bool) -> int:

@@ -59,6 +59,7 @@ from bedside.ward.ward import Admission, WardFacts, WardMonitor
 log = logging.getLogger(__name__)
 
 HEALTH_S = 2.0
+RESUME_LOOK_BACK_US = 600 * 1_000_000
 DISK_BYTES_MIN = 500_000_000  # about two months of one patient
 
 
@@ -376,10 +377,10 @@ class _Resuming:
         self._closed = False
 
     async def items(self) -> AsyncIterator[Item]:
-        first = await self._edges.records_worker.run(self._next_index)
+        first, ended_us = await self._edges.records_worker.run(self._where_it_ended)
         if self._closed:
             return
-        config = dataclasses.replace(self._config, ecg_first_index=first)
+        config = dataclasses.replace(self._config, ecg_first_index=first, ecg_resumed_us=ended_us)
         self._session = WearableSession(config, self._radio, self._edges.clock, self._edges.randomness)
         async for item in self._session.items():
             yield item
@@ -389,8 +390,13 @@ class _Resuming:
         if self._session is not None:
             await self._session.close()
 
-    def _next_index(self) -> int:
-        return self._store.next_index(self._config.ecg_stream) if self._config.ecg_stream is not None else 0
+    def _where_it_ended(self) -> tuple[int, int | None]:
+        """The index with which the stored stream goes on, and when its last sample ended."""
+        stream, newest_us = self._config.ecg_stream, self._store.newest_us(self._config.patient)
+        if stream is None or newest_us is None:
+            return 0, None
+        blocks = list(self._store.blocks(stream, newest_us - RESUME_LOOK_BACK_US, newest_us + 1))
+        return self._store.next_index(stream), blocks[-1].end_us if blocks else None
 
 
 # ---------------------------------------------------------------- network

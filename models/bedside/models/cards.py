@@ -30,6 +30,8 @@ def beats(facts: Mapping[str, Any]) -> str:
         f"**Data.** {data['folder']}: {len(data['patients'])} patients ({', '.join(data['patients'])}),",
         f"{data['leads']} leads, all of them for training, the main lead (MLII) for the figures. Left out:",
         "; ".join(f"{record} ({reason})" for record, reason in data["skipped"]) + "." if data["skipped"] else "none.",
+        f"Beat times alone, for the S head: {data['rhythms']['incart']} recordings of INCART, "
+        f"{data['rhythms']['afdb']} of the MIT-BIH AF database.",
         "MIT-BIH Arrhythmia Database, Open Data Commons Attribution License v1.0 (Moody and Mark 2001;",
         "Goldberger et al. 2000). Two-channel tapes of the 1970s, mostly of older inpatients and outpatients.",
         "",
