@@ -95,14 +95,14 @@ def _record(path: Path) -> Iterable[Lead]:
 
     record = wfdb.rdrecord(str(path))
     annotation = wfdb.rdann(str(path), "atr")
+    flutter = _flutter(annotation.sample, annotation.symbol, round(MATCH_S * record.fs))
     beats = [
         (int(at), AAMI[symbol])
         for at, symbol in zip(annotation.sample, annotation.symbol, strict=True)
-        if symbol in AAMI
+        if symbol in AAMI and not _inside(at, flutter)
     ]
     reference = np.array([at for at, _ in beats], dtype=np.int64)
     classes = np.array([symbol for _, symbol in beats], dtype=np.str_)
-    flutter = _flutter(annotation.sample, annotation.symbol, round(MATCH_S * record.fs))
     signals = np.asarray(record.p_signal, dtype=np.float64)
     if signals.shape[0] < 10 * record.fs or reference.size == 0:
         raise ValueError("shorter than ten seconds, or without beats")
@@ -147,6 +147,10 @@ def _flutter(samples: Iterable[int], symbols: Iterable[str], margin: int) -> lis
             spans.append((start - margin, int(at) + margin))
             start = None
     return spans
+
+
+def _inside(at: int, spans: list[tuple[int, int]]) -> bool:
+    return any(start <= at <= end for start, end in spans)
 
 
 def described(signal_mv: Floats, fs_hz: float) -> list[DescribedBeat]:

@@ -33,10 +33,10 @@ class Recipe:
 
     members: int = 8
     hidden: int = 16
-    epochs: int = 12
+    epochs: int = 5
     batch: int = 512
     rate: float = 3e-3
-    noise: float = 0.25  # of a feature's spread, added while training
+    noise: float = 0.5  # of a feature's spread, added while training
     dropout: float = 0.1
     decay: float = 1e-3
     others_max: int = 700  # negatives taken of each lead: long calm records would drown the rest
