@@ -265,10 +265,10 @@ class Memory:
 
     def _intervals(self, rr_s: float | None) -> Floats:
         past = self.rr_s if self.rr_s.size else np.array([rr_s if rr_s is not None else 0.8])
-        last9 = float(np.median(past[-9:]))
+        last9 = _median(past[-9:])
         rr = last9 if rr_s is None else rr_s
         recent = past[-30:]
-        top = np.sort(past)
+        top, mean_rr = np.sort(past), float(past.mean())
         p80_all, p80_recent = float(top[(top.size * 4) // 5]), float(np.sort(recent)[(recent.size * 4) // 5])
         steps = np.diff(recent)
         turning = float(np.mean(steps[1:] * steps[:-1] < 0)) if steps.size > 1 else 0.0
@@ -279,7 +279,7 @@ class Memory:
         return np.array(
             [
                 rr,
-                math.log(rr / float(np.mean(past))),
+                math.log(rr / mean_rr),
                 math.log(rr / p80_all),
                 math.log(rr / p80_recent),
                 math.log(rr / last9),
@@ -293,7 +293,7 @@ class Memory:
                 repeat,
                 float(np.mean(recent < rr)),
                 scatter,
-                calm * math.log(rr / float(np.mean(past))),
+                calm * math.log(rr / mean_rr),
                 calm * math.log(rr / p80_all),
                 calm * math.log(rr / p80_recent),
                 min(self.beats, 60) / 60,
@@ -303,7 +303,7 @@ class Memory:
     def _shape(self, window_mv: Floats, early: float) -> tuple[Floats, Floats, Floats, int]:
         """Numbers of the shape, its waves, the window as aligned to its own shape, and which shape (or -1: new)."""
         if self.weight.size == 0:
-            aligned = window_mv[SLACK : SLACK + _LENGTH] - np.median(window_mv)
+            aligned = window_mv[SLACK : SLACK + _LENGTH] - _median(window_mv)
             self.shapes, self.units = aligned[np.newaxis], _unit(aligned)[np.newaxis]
             self.weight, self.count, self.shape_early = np.zeros(1), np.zeros(1), np.zeros(1)
         main = int(np.argmax(self.weight))
@@ -315,13 +315,13 @@ class Memory:
         best = correlations[best_shift, np.arange(best_shift.size)]
         template = self.shapes[main]
         wave = window_mv[best_shift[main] : best_shift[main] + _LENGTH]
-        wave = wave - np.median(wave)
+        wave = wave - _median(wave)
         amplitude, size = float(np.ptp(template[_QRS])) + _TINY, float(np.ptp(wave[_QRS])) + _TINY
         log_sizes = np.log(np.ptp(self.shapes[:, _QRS], axis=1) / size + _TINY)
         near = np.where(np.abs(log_sizes) < SHAPE_JOIN_LOG_AMPLITUDE, best, best - 0.3)
         own = int(np.argmax(near))
         aligned = window_mv[best_shift[own] : best_shift[own] + _LENGTH]
-        aligned = aligned - np.median(aligned)
+        aligned = aligned - _median(aligned)
         qrs_unit = _unit(wave)
         numbers = _compare(wave, template, amplitude, size)
         share = self.weight / max(float(self.weight.sum()), 1.0)
@@ -390,13 +390,20 @@ _TRACK_FLOOR: Final = np.array([0.01, 0.02, 0.01, 0.01, 0.01, 0.03, 0.03, 0.004,
 """Added to each running spread, so that a lead without noise does not make every beat odd."""
 
 
+def _median(values: Floats) -> float:
+    """`np.median` without its checks, which cost more than the sorting."""
+    ordered = np.sort(values, axis=None)
+    half = ordered.size // 2
+    return float(ordered[half] if ordered.size % 2 else (ordered[half - 1] + ordered[half]) / 2)
+
+
 def _scatter(rr_s: Floats) -> float:
     """How far an interval lies from those one to four before it, by the best of these four lags (median, log).
 
     Single early beats, bigeminy and trigeminy leave it small; in atrial fibrillation no lag fits.
     """
     log_rr = np.log(rr_s)
-    lags = [float(np.median(np.abs(log_rr[lag:] - log_rr[:-lag]))) for lag in range(1, 5) if log_rr.size > lag + 3]
+    lags = [_median(np.abs(log_rr[lag:] - log_rr[:-lag])) for lag in range(1, 5) if log_rr.size > lag + 3]
     return min(lags, default=0.0)
 
 
