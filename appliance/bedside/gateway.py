@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import os
 import random
 import shutil
 import signal
@@ -41,14 +40,10 @@ from bedside.core.time import Clock, ThreadWorker, Worker
 from bedside.models import shipped
 from bedside.models.beats import BeatClassifier
 from bedside.models.inference import Model
-from bedside.network import recipient
-from bedside.network.identity import Identity, write_public
-from bedside.network.keyfiles import load_or_make
+from bedside.network import embedded
 from bedside.network.links import UnixLink
 from bedside.network.measure import measure
-from bedside.network.outbox import KEY_BYTES as OUTBOX_KEY_BYTES
-from bedside.network.outbox import Outbox
-from bedside.network.sender import NetworkSender
+from bedside.network.sender import NetworkSender, open_sender
 from bedside.records.store import RecordStore, open_store
 from bedside.settings import Home, PatientSetting, Settings
 from bedside.ward.heartbeat import Heartbeat
@@ -408,33 +403,15 @@ async def _sender(
     """The way to the operator; None when this gateway has no link to one."""
     if link is None:
         return None
-    identity = Identity.load_or_make(home.keys)
-    write_public(identity, home.keys / "gateway-public.json")
     if demonstration:  # its care team lives in a folder of the same box; on a site it is another machine
-        home.recipient.mkdir(mode=0o700, parents=True, exist_ok=True)
-        recipient.add(home.keys / "recipients", recipient.init(home.recipient))
-        recipient.trust(home.recipient, home.keys / "gateway-public.json")
-    key = load_or_make(home.keys / "outbox.key", lambda: os.urandom(OUTBOX_KEY_BYTES))
-    return NetworkSender(
-        outbox=await edges.network_worker.run(lambda: Outbox.open(home.outbox_db, key)),
-        link=link,
-        identity=identity,
-        recipients=recipient.read_recipients(home.keys / "recipients"),
-        measured=measure({"beats": model.digest} if model is not None else {}),
-        clock=edges.clock,
-        worker=edges.network_worker,
-        token=lambda: _enrolment_token(home),
-        epoch_s=settings.epoch_s,
-        slot_s=settings.slot_s,
-    )
-
-
-def _enrolment_token(home: Home) -> str | None:
-    """The operator's one-time token, put there by whoever installs the box (the embedded operator offers its own)."""
-    try:
-        return home.operator_token.read_text().strip() or None
-    except FileNotFoundError:
-        return None
+        embedded.prepare(home)
+    measured = measure({"beats": model.digest} if model is not None else {})
+    return await edges.network_worker.run(
+        lambda: open_sender(
+            home, measured=measured, clock=edges.clock, worker=edges.network_worker, link=link,
+            epoch_s=settings.epoch_s, slot_s=settings.slot_s,
+        )
+    )  # fmt: skip
 
 
 async def serve(home: Home, settings: Settings, clock: Clock, bodies: Sequence[Body]) -> None:
