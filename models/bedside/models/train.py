@@ -57,8 +57,8 @@ def plans() -> tuple[HeadPlan, ...]:
     everything = np.ones(len(NAMES), dtype=np.bool_)
     slow = np.array([name.startswith(S_COLUMNS) for name in NAMES])
     return (
-        HeadPlan("V", "NSV", everything, network.Recipe(hidden=8, temper=1.0)),
-        HeadPlan("S", "NS", slow, network.Recipe()),
+        HeadPlan("V", "NSV", everything, network.Recipe(hidden=8, temper=1.0, others_max=4000)),
+        HeadPlan("S", "NS", slow, network.Recipe(others_max=2000)),
     )
 
 
