@@ -116,7 +116,7 @@ def demonstration_home() -> Home:
 
 
 def home_in_use(option: str | Path | None = None) -> Home:
-    """The data folder that a command looks at: as named, else the own, else the demonstration's if only that is there."""
+    """The data folder that a command looks at: as named, else the own, else the demonstration's where only that is."""
     own = home_from(option)
     if option is not None or os.environ.get("BEDSIDE_HOME") or own.version_file.exists():
         return own
