@@ -43,7 +43,8 @@ ALIKE = 0.9  # correlation from which a QRS is the patient's own whatever its wi
 UNLIKE = 0.6  # below it another form, also where both are wide (bundle branch block, and VT on top)
 KIN = 0.8  # beats of one tachycardia resemble each other; artefacts do not
 ALONE_WIDE_S = 0.10  # without a reference the width alone must speak, and say more than bundle branch block ...
-ALONE_RR_S = 0.5  # ... and only at 120/min and more
+ALONE_RR_S = 0.5  # ... at 120/min and more ...
+ALONE_SPREAD = 0.2  # ... and regularly: the last intervals differ by less than this share of their mean
 
 
 class Reference(NamedTuple):
@@ -125,7 +126,7 @@ def _take(state: WideState, at: int, believed: bool) -> tuple[WideState, WideBea
         return replace(state, kin=None), WideBeat(at, None)
     around, width_s = measured
     shape = unit(around[SHIFT:-SHIFT])
-    beat = _judge(at, around, width_s, rr_s, state.reference)
+    beat = _judge(at, around, width_s, state.rr_s, state.reference)
     if may_learn(state.rr_s):
         state = replace(state, reference=_vote(state.reference, around, width_s))
     if beat.wide and state.kin is not None and correlation(around, state.kin) < KIN:
@@ -185,9 +186,10 @@ def best_shift(around: Floats, shape: Floats) -> tuple[float, int]:
     return float(values[at]), at
 
 
-def _judge(at: int, around: Floats, width_s: float, rr_s: float, reference: Reference | None) -> WideBeat:
+def _judge(at: int, around: Floats, width_s: float, rr_s: tuple[float, ...], reference: Reference | None) -> WideBeat:
     if reference is None or not reference.learned:
-        return WideBeat(at, width_s >= ALONE_WIDE_S and rr_s <= ALONE_RR_S, width_s)
+        regular = max(rr_s) - min(rr_s) < ALONE_SPREAD * sum(rr_s) / len(rr_s)
+        return WideBeat(at, width_s >= ALONE_WIDE_S and rr_s[-1] <= ALONE_RR_S and regular, width_s)
     alike, ratio = correlation(around, reference.shape), width_s / reference.width_s
     stretched = alike < ALIKE and ratio >= WIDER
     other = alike < UNLIKE and ratio >= 1.0 / WIDER
