@@ -15,7 +15,10 @@ INT64_END = 1 << 63
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row as it lies in the table `entry`; times in microseconds UTC."""
+    """A row as it lies in the table `entry`, or lay there before it was packed; times in microseconds UTC.
+
+    A packed row has its plaintext in `plain`, and in `sealed` only the header that it was sealed under.
+    """
 
     position: int
     form: int
@@ -28,6 +31,7 @@ class Entry:
     schema: int
     data_key: int
     sealed: bytes
+    plain: bytes | None = None
 
     @property
     def end_us(self) -> int:
@@ -65,8 +69,7 @@ def binding(entry: Entry, patient: str, stream: str) -> bytes:
             entry.n,
             entry.start_us,
             entry.span_us,
-        ],
-        canonical=True,
+        ]  # of text and integers alone: the encoding is deterministic as it is
     )
 
 
