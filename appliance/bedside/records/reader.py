@@ -6,13 +6,13 @@ import heapq
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bedside.core.errors import StoreError
-from bedside.core.events import Alarm, Event
+from bedside.core.events import Alarm, Event, Numeric
 from bedside.core.ports import Patient
 from bedside.core.samples import Block, StreamInfo
 from bedside.records import packing
@@ -24,6 +24,18 @@ from bedside.records.schema import BOX_SERIES, FORM_EVENTS, FORM_PATIENT, FORM_S
 from bedside.records.sealing import Opener
 from bedside.records.search import Search, entry_from, pack_from
 from bedside.records.state import CHECKPOINT_SCHEMA, OwnerState, Series, State, unpack_checkpoint
+from bedside.records.trend import (
+    BUCKETS_MAX,
+    MINUTE_US,
+    MINUTES,
+    Table,
+    TrendBucket,
+    bucketed,
+    table_of,
+    table_of_numbers,
+    trend_binding,
+    unpack_hour,
+)
 
 NAME_LOST = "(name cannot be read)"
 _PAGE_ROWS = 256
@@ -40,6 +52,7 @@ class Records:
         self.rolled_forward = 0
         self._connection = connection
         self._lock = threading.RLock()
+        self._trends_anew = False  # the state's minutes are all there are, whatever rows of trends there may be
         self._behind: set[int] = set()  # owners whose checkpoint is older than their entries
         self._key_ids: dict[int, str] = {}  # by the number that rows name it by
         self._openers: dict[tuple[int, str, str], Opener] = {}
@@ -143,6 +156,49 @@ class Records:
             search.check_unbroken()
             restored = (packing.restore_event(values) for *_, values in sorted(newest, key=lambda item: item[:3]))
             return [event for event in restored if event is not None]
+
+    def trend(self, patient: str, code: str, start_us: int, end_us: int, buckets: int) -> list[TrendBucket]:
+        """Least, greatest, mean and count of a number (`core.codes.Code`) in `buckets` equal parts of a range.
+
+        Where a part is a minute or longer, whole minutes are counted, each where it begins. Raises
+        `ValueError` for a range or number of parts that is none, `StoreError` as `events` does.
+        """
+        if not 0 < buckets <= BUCKETS_MAX or not start_us < end_us:
+            raise ValueError("a trend needs a start before its end, and at least one bucket")
+        if end_us - start_us < buckets * MINUTE_US:
+            found = self.events(patient, start_us, end_us, ("numeric",), 100 * BUCKETS_MAX)
+            numbers = (one for one in found if isinstance(one, Numeric) and one.code == code)
+            return bucketed([table_of_numbers(numbers)], start_us, end_us, buckets)
+        with self._lock, guarded(self.path, "reading trends"), self._fresh_view():
+            tables: list[Table] = []
+            number = self._state.patients.get(patient)
+            if number is not None:
+                first, last = (time_us // MINUTE_US // MINUTES for time_us in (start_us, end_us))
+                hours = (self._trend_hour(number, hour) for hour in self._trend_hours(number, first, last))
+                tables += [codes[code] for codes in hours if code in codes]
+                kept = self._state.owners.get(number)
+                tables.append(table_of(kept.minutes if kept else {}, code))
+            return bucketed(tables, start_us, end_us, buckets)
+
+    def _trend_hours(self, owner: int, first: int, last: int) -> list[int]:
+        if self._trends_anew:
+            return []
+        query = "SELECT hour FROM trend WHERE series = ? AND hour BETWEEN ? AND ? ORDER BY hour"
+        return [hour for (hour,) in self._connection.execute(query, (owner, first, last))]
+
+    def _trend_hour(self, owner: int, hour: int) -> dict[str, Table]:
+        """Raises `StoreError` for a row that does not open."""
+        query = "SELECT schema, data_key, sealed FROM trend WHERE series = ? AND hour = ?"
+        row = self._connection.execute(query, (owner, hour)).fetchone()
+        if row is None:
+            return {}
+        schema, key, sealed = row
+        patient, _ = self._state.names(owner)
+        return unpack_hour(self._opener(key, patient, RECORDS_KEY).open(sealed, trend_binding(patient, hour, schema)))
+
+    def _fresh_view(self) -> AbstractContextManager[object]:
+        """The state and the database at one moment: a reader looks both up anew."""
+        return self.snapshot()
 
     def close(self) -> None:
         """Release the database. Safe to call twice."""
@@ -289,6 +345,7 @@ class Records:
         except StoreError as error:
             self._note(f"{error}; the state was worked out again from all entries")
             self._state = self._bare_state()
+        self._trends_anew = self._state.frontier.size == 0
         self._load_definitions()
         self._roll_forward()
         (last,) = self._connection.execute(

@@ -10,7 +10,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from bedside.records.schema import LAYOUT_VERSION, migrate
 from bedside.records.sealing import HEADER_BYTES, Sealer
 from bedside.records.search import entry_from
 from bedside.records.state import CHECKPOINT_SCHEMA, pack_checkpoint
+from bedside.records.trend import TREND_SCHEMA, by_hour, minutes_of, pack_hour, put, trend_binding
 from bedside.settings import Home
 
 log = logging.getLogger(__name__)
@@ -196,7 +197,10 @@ class RecordStore(Records):
             (clean,) = self._connection.execute("SELECT value FROM flag WHERE name = 'clean'").fetchone()
             with transaction(self._connection):
                 self._connection.execute("UPDATE flag SET value = 0 WHERE name = 'clean'")
-            return bool(clean)
+        if self._trends_anew and any(kept.minutes for kept in self._state.owners.values()):
+            with self._lock:
+                self._checkpoint()  # what was worked out from all entries need not wait in memory
+        return bool(clean)
 
     def _pack(self, positions: list[int]) -> None:
         """Put one pack in the place of its rows, all or nothing. Raises `StoreError` for a row that does not open."""
@@ -218,6 +222,30 @@ class RecordStore(Records):
             self._connection.execute(INSERT_PACK, pack.row())
             self._connection.executemany("DELETE FROM entry WHERE position = ?", [(at,) for at in positions])
         self._adopt_keys()
+
+    def _write_trends(self) -> None:
+        """The minutes since the last checkpoint go into the rows of their hours, in the checkpoint's transaction."""
+        if self._trends_anew:
+            self._connection.execute("DELETE FROM trend")
+        for owner, kept in self._state.owners.items():
+            name, _ = self._state.names(owner)
+            for hour, minutes in by_hour(kept.minutes).items():
+                try:
+                    merged = minutes_of({} if self._trends_anew else self._trend_hour(owner, hour))
+                except StoreError as error:  # it stays, and tells whoever reads it
+                    log.error("an hour of trends is damaged", extra={"hour": hour, "reason": str(error)})
+                    continue
+                for key, one in minutes.items():
+                    put(merged, key, one)
+                bound = trend_binding(name, hour, TREND_SCHEMA)
+                number = self._seals.number(name, RECORDS_KEY)
+                sealed = self._seals.seal(name, RECORDS_KEY, pack_hour(merged), bound)
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO trend VALUES (?, ?, ?, ?, ?)", (owner, hour, TREND_SCHEMA, number, sealed)
+                )
+
+    def _fresh_view(self) -> AbstractContextManager[object]:
+        return nullcontext()  # the one writer knows all
 
     def _draft(self) -> Draft:
         self._settle()
@@ -272,6 +300,9 @@ class RecordStore(Records):
         else:
             self._adopt_keys()
             self._behind.clear()
+            self._trends_anew = False
+            for kept in self._state.owners.values():
+                kept.minutes.clear()
         self._batches, self._checkpointed = 0, self._state.frontier.size
 
     def _write_checkpoint(self) -> None:
@@ -285,6 +316,7 @@ class RecordStore(Records):
                 "INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?, ?)",
                 (owner, frontier.size, CHECKPOINT_SCHEMA, number, sealed),
             )
+        self._write_trends()
         self._insert_keys()
         root = frontier.root()
         seal = head_seal(self.keys.derive(SEAL_PURPOSE), frontier.size, root)
