@@ -175,6 +175,59 @@ def _time_us(text: str, option: str) -> int:
 
 
 @records.command()
+@_HOME
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--open-key", is_flag=True, help="Also when no passphrase seals the key: the backup can then be read.")
+def backup(home_path: str | None, folder: Path, open_key: bool) -> None:
+    """Copy the records to the new FOLDER and verify the copy. The gateway may go on meanwhile."""
+    from bedside.core.time import SystemClock
+    from bedside.records.backup import backup as copy
+    from bedside.records.store import open_reader
+    from bedside.settings import home_from
+
+    reader = open_reader(home_from(home_path))
+    try:
+        made = copy(reader, folder, now_us=SystemClock().now_us(), open_key=open_key)
+    finally:
+        reader.close()
+    click.echo(f"{folder}: {made.entries} entries, verified\nhead: {made.entries} {made.root}")
+
+
+@records.command()
+@_HOME
+@click.argument("folder", type=click.Path(path_type=Path))
+def restore(home_path: str | None, folder: Path) -> None:
+    """Put the backup in FOLDER into a data folder that holds no records, and verify it there."""
+    import getpass
+
+    from bedside.core.events import Audit
+    from bedside.core.ids import IdSource
+    from bedside.core.ports import Batch
+    from bedside.core.time import SystemClock, iso_utc
+    from bedside.records.backup import restore as put_back
+    from bedside.records.keys import passphrase_from
+    from bedside.records.store import open_store
+    from bedside.settings import home_from
+
+    home, clock = home_from(home_path), SystemClock()
+    made = put_back(folder, home, passphrase=passphrase_from())
+    store = open_store(home)
+    try:
+        act = Audit(
+            id=IdSource(clock.now_us).event(),
+            patient=None,
+            start_us=clock.now_us(),
+            actor=f"user {getpass.getuser()}",
+            action="restored",
+            detail={"made": iso_utc(made.made_us), "root": made.root},
+        )
+        store.write(Batch(events=[act]))
+    finally:
+        store.close()
+    click.echo(f"{home.path}: {made.entries} entries as of {iso_utc(made.made_us)}, verified")
+
+
+@records.command()
 @click.option("--streams", default=4, show_default=True, type=click.IntRange(1, 1000), help="ECG streams of 130 Hz.")
 @click.option("--seconds", default=300, show_default=True, type=click.IntRange(60, 86_400), help="Of ward time.")
 @click.option("--events/--no-events", default=True, show_default=True, help="A beat and two numerics a second, too.")
