@@ -263,6 +263,26 @@ def test_a_row_that_does_not_open_stays_as_it_is_and_the_others_are_packed(tmp_p
     store.close()
 
 
+def test_a_disk_that_refuses_packing_changes_nothing_and_the_next_call_goes_on(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.put_patient(ADA)
+    store.put_patient(BO)
+    fill(store, range(SECONDS))
+    before = read(store)
+    store._connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(StoreError, match="may not be written"):
+        for _ in range(5):
+            store.compact_step()
+    store._connection.execute("PRAGMA query_only = OFF")
+    assert same_blocks(read(store)[0], before[0])
+    fill(store, range(SECONDS, SECONDS + 1))
+    assert pack_all(store) == 14  # one more second closes the last group of both streams
+    assert same_blocks(read(store)[0][:SECONDS], before[0])
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        store.compact_step()
+
+
 def test_a_pack_gives_back_its_entries_and_damage_raises(tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.put_patient(ADA)

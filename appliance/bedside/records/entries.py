@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cbor2
 
@@ -13,8 +13,7 @@ INSERT = f"INSERT INTO entry ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 INT64_END = 1 << 63
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A row as it lies in the table `entry`, or lay there before it was packed; times in microseconds UTC.
 
     A packed row has its plaintext in `plain`, and in `sealed` only the header that it was sealed under.
@@ -37,21 +36,9 @@ class Entry:
     def end_us(self) -> int:
         return self.start_us + self.span_us
 
-    def row(self) -> tuple[int | bytes, ...]:
+    def row(self) -> tuple[int | bytes | None, ...]:
         """In the order of `COLUMNS`."""
-        return (
-            self.position,
-            self.form,
-            self.series,
-            self.seq,
-            self.first_index,
-            self.n,
-            self.start_us,
-            self.span_us,
-            self.schema,
-            self.data_key,
-            self.sealed,
-        )
+        return self[:-1]
 
 
 def binding(entry: Entry, patient: str, stream: str) -> bytes:

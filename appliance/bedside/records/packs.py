@@ -6,7 +6,8 @@ out again to the bit: `verify` proves packed entries against the same heads as b
 known nonce is a function; what is worked out is hashed and never stored.) Samples are not decoded on
 the way: their codes are copied, which is what makes packing cheap.
 
-    head length (4, little-endian) | head: CBOR, deflated | the plaintexts, one after another
+    types (2): of its events, as in their rows | head length (4, little-endian)
+    head: CBOR, deflated | the plaintexts, one after another
 
 Pure: entries in, bytes out.
 """
@@ -14,15 +15,18 @@ Pure: entries in, bytes out.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
 from itertools import accumulate, pairwise
+from operator import add, or_
 from typing import Any
 
 import cbor2
 
 from bedside.core.errors import StoreError
 from bedside.records.entries import Entry
+from bedside.records.schema import FORM_EVENTS
 from bedside.records.sealing import HEADER_BYTES
 
 PACK_SCHEMA = 1
@@ -119,56 +123,75 @@ def pack_entries(entries: Sequence[Entry], plains: Sequence[bytes]) -> bytes:
         [len(plain) for plain in plains],
     ]
     deflated = zlib.compress(cbor2.dumps(head), 6)
-    return b"".join((len(deflated).to_bytes(4, "little"), deflated, *plains))
+    types = reduce(or_, (int.from_bytes(plain[:2], "big") for plain in plains)) if first.form == FORM_EVENTS else 0
+    return b"".join((types.to_bytes(2, "big"), len(deflated).to_bytes(4, "little"), deflated, *plains))
 
 
-def unpack_entries(data: bytes, pack: Pack) -> list[Entry]:
-    """The entries of a pack, with `plain`. Raises `StoreError` where they are not what the clear columns say."""
-    at = 4 + int.from_bytes(data[:4], "little")
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Entries that overlap `[start_us, end_us)`, and (unless 0) have one of the `types`, a `packing.type_mask`."""
+
+    start_us: int
+    end_us: int
+    types: int = 0
+
+
+def unpack_entries(data: bytes, pack: Pack, wanted: Wanted | None = None) -> list[Entry]:
+    """The entries of a pack, with `plain`; all, or those wanted.
+
+    Raises `StoreError` where they are not what the clear columns say.
+    """
+    if wanted is not None and wanted.types and not int.from_bytes(data[:2], "big") & wanted.types:
+        return []
+    at = 6 + int.from_bytes(data[2:6], "little")
     try:
         unpacker = zlib.decompressobj()
-        head = cbor2.loads(unpacker.decompress(data[4:at], _HEAD_BYTES_MAX))
-        entries = _entries(head, memoryview(data)[at:], pack)
+        head = cbor2.loads(unpacker.decompress(data[6:at], _HEAD_BYTES_MAX))
+        return _entries(head, data, at, pack, wanted)
     except (zlib.error, cbor2.CBORError, ValueError, TypeError, IndexError, OverflowError, EOFError) as error:
         raise StoreError(f"pack of {pack.count} entries from {pack.position} on: its bytes are damaged") from error
-    if not entries or replace(pack_of(entries, pack.data_key), sealed=pack.sealed) != pack:
-        raise StoreError(f"pack of {pack.count} entries from {pack.position} on: it holds other entries")
-    return entries
 
 
-def _entries(head: list[Any], body: memoryview, pack: Pack) -> list[Entry]:
+def _entries(head: list[Any], data: bytes, at: int, pack: Pack, wanted: Wanted | None) -> list[Entry]:
     schema, data_key, openings, which, counters, positions, starts, indexes, ns, spans, lengths = head
-    which = which or [0] * len(ns)
-    ends = [0, *accumulate(lengths)]
-    if ends[-1] != len(body):
-        raise ValueError("the plaintexts are cut")
-    columns = zip(
-        accumulate(positions),
-        accumulate(indexes),
-        ns,
-        accumulate(starts),
-        spans,
-        accumulate(counters),
-        which,
-        pairwise(ends),
-        strict=True,
-    )
+    positions, starts, indexes, counters = map(list, map(accumulate, (positions, starts, indexes, counters)))
+    which = which or [0] * pack.count
+    ends = list(accumulate(lengths, initial=at))
+    columns = (positions, starts, indexes, counters, which, ns, spans, lengths)
+    end_us = max(map(add, starts, spans))
+    found = (positions[0], positions[-1], sum(ns), min(starts), end_us, ends[-1])
+    stated = (pack.position, pack.last_position, pack.n, pack.start_us, pack.end_us, len(data))
+    if found != stated or any(len(column) != pack.count for column in columns):
+        raise ValueError("it holds other entries")
     return [
         Entry(
-            position=position,
+            position=positions[k],
             form=pack.form,
             series=pack.series,
-            seq=pack.seq + at,
-            first_index=first_index,
-            n=n,
-            start_us=start_us,
-            span_us=span_us,
+            seq=pack.seq + k,
+            first_index=indexes[k],
+            n=ns[k],
+            start_us=starts[k],
+            span_us=spans[k],
             schema=schema,
             data_key=data_key,
-            sealed=openings[opening] + counter.to_bytes(4, "big"),
-            plain=bytes(body[begin:end]),
+            sealed=openings[which[k]] + counters[k].to_bytes(4, "big"),
+            plain=data[ends[k] : ends[k + 1]],
         )
-        for at, (position, first_index, n, start_us, span_us, counter, opening, (begin, end)) in enumerate(columns)
+        for k in _chosen(starts, spans, ends, data, wanted)
+    ]
+
+
+def _chosen(
+    starts: Sequence[int], spans: Sequence[int], ends: Sequence[int], data: bytes, wanted: Wanted | None
+) -> Iterable[int]:
+    if wanted is None:
+        return range(len(starts))
+    low, high, types = wanted.start_us, wanted.end_us, wanted.types
+    return [
+        k
+        for k, (start_us, span_us, at) in enumerate(zip(starts, spans, ends, strict=False))
+        if start_us < high and start_us + span_us >= low and not (types and not (data[at] << 8 | data[at + 1]) & types)
     ]
 
 

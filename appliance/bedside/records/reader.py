@@ -7,7 +7,6 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from bedside.records import packing
 from bedside.records.database import DamagedError, guarded
 from bedside.records.entries import COLUMNS, INT64_END, Entry, binding, checkpoint_binding, leaf_of
 from bedside.records.keys import IDENTITY_KEY, RECORDS_KEY, KeyRing
-from bedside.records.packs import PACK_COLUMNS, Pack, pack_binding, unpack_entries
+from bedside.records.packs import PACK_COLUMNS, Pack, Wanted, pack_binding, unpack_entries
 from bedside.records.schema import BOX_SERIES, FORM_EVENTS, FORM_PATIENT, FORM_STREAM, FORM_WAVE, SPAN_US_MAX
 from bedside.records.sealing import Opener
 from bedside.records.search import Search, entry_from, pack_from
@@ -138,9 +137,10 @@ class Records:
             return []
         start_us, end_us = _in_int64(start_us), _in_int64(end_us)
         with self._lock, guarded(self.path, "reading events"), self._one_view():
-            search = Search(self._connection, self.open_pack, self._state.series[number], FORM_EVENTS, start_us, end_us)
-            newest: list[tuple[int, int, int, dict[str, Any]]] = []  # a heap: the oldest that is kept stands first
             wanted = packing.type_mask(types)
+            series = self._state.series[number]
+            search = Search(self._connection, self.open_pack, series, FORM_EVENTS, start_us, end_us, wanted)
+            newest: list[tuple[int, int, int, dict[str, Any]]] = []  # a heap: the oldest that is kept stands first
             for entry in search.entries():
                 if len(newest) >= limit and entry.start_us + SPAN_US_MAX < newest[0][0]:
                     search.stop_at(entry)
@@ -263,12 +263,12 @@ class Records:
             if row is not None:
                 yield pack_from(row)
 
-    def open_pack(self, pack: Pack) -> list[Entry]:
-        """The entries of a pack. Raises `StoreError`, as `open_entry` does."""
+    def open_pack(self, pack: Pack, wanted: Wanted | None = None) -> list[Entry]:
+        """The entries of a pack, all or those wanted. Raises `StoreError`, as `open_entry` does."""
         patient, stream = self._state.names(pack.series)
         try:
             opener = self._opener(pack.data_key, patient, RECORDS_KEY)
-            return unpack_entries(opener.open(pack.sealed, pack_binding(pack, patient, stream)), pack)
+            return unpack_entries(opener.open(pack.sealed, pack_binding(pack, patient, stream)), pack, wanted)
         except StoreError as error:
             raise StoreError(f"pack of entries {pack.position} on (series {pack.series}): {error}") from error
 
@@ -288,7 +288,7 @@ class Records:
         names = self._state.names(entry.series)
         if entry.plain is not None:
             opener = self._opener(entry.data_key, names[0], RECORDS_KEY)
-            entry = replace(entry, sealed=opener.sealed_again(entry.sealed, entry.plain, binding(entry, *names)))
+            entry = entry._replace(sealed=opener.sealed_again(entry.sealed, entry.plain, binding(entry, *names)))
         return leaf_of(entry, *names)
 
     def owner_id(self, series: int) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from bedside.core.errors import StoreError
 from bedside.records.entries import COLUMNS, INT64_END, Entry
-from bedside.records.packs import PACK_BOUNDS, PACK_COLUMNS, Pack
+from bedside.records.packs import PACK_BOUNDS, PACK_COLUMNS, Pack, Wanted
 from bedside.records.schema import FORM_EVENTS, FORM_WAVE, SPAN_US_MAX
 from bedside.records.state import Series
 
@@ -79,20 +79,25 @@ class _Run:
 
 
 class Search:
-    """One search: take `entries`, as far as wanted, then `check_unbroken`."""
+    """One search: take `entries`, as far as wanted, then `check_unbroken`.
+
+    `types`: a `packing.type_mask` of events; entries in packs that hold none of them are passed over.
+    """
 
     def __init__(
         self,
         connection: sqlite3.Connection,
-        open_pack: Callable[[Pack], list[Entry]],
+        open_pack: Callable[[Pack, Wanted], list[Entry]],
         series: Series,
         form: int,
         start_us: int,
         end_us: int,
+        types: int = 0,
     ) -> None:
         self._connection = connection
         self._open_pack = open_pack
         self._series = series
+        self._wanted = Wanted(start_us, end_us, types)
         self._runs: list[_Run] = []
         self._where = {
             "low": max(start_us - SPAN_US_MAX, -INT64_END),
@@ -178,9 +183,8 @@ class Search:
             row = self._connection.execute(_PACK, (bare.position,)).fetchone()
             pack = pack_from(row)
             self._runs.append(_Run(pack.seq, pack.count, pack.position, pack.last_position))
-            for entry in self._open_pack(pack):
-                if entry.start_us < self._where["end"] and entry.end_us >= self._where["start"]:
-                    heapq.heappush(waiting, (-entry.start_us, -entry.position, entry))
+            for entry in self._open_pack(pack, self._wanted):
+                heapq.heappush(waiting, (-entry.start_us, -entry.position, entry))
         while waiting:
             yield heapq.heappop(waiting)[2]
 

@@ -23,14 +23,14 @@ from bedside.core.time import SystemClock, iso_utc
 from bedside.records.compaction import SCAN, SCAN_ROWS, Compaction
 from bedside.records.database import DamagedError, check, connect, guarded, transaction
 from bedside.records.draft import Draft
-from bedside.records.entries import COLUMNS, INSERT, Entry, checkpoint_binding
+from bedside.records.entries import COLUMNS, INSERT, Entry, binding, checkpoint_binding
 from bedside.records.files import FolderLock, write_atomically
 from bedside.records.keys import RECORDS_KEY, Argon2Cost, KeyRing, passphrase_from
 from bedside.records.log import SEAL_PURPOSE, head_seal
 from bedside.records.packs import INSERT_PACK, pack_binding, pack_entries, pack_of, unpack_entries
 from bedside.records.reader import Records
 from bedside.records.schema import LAYOUT_VERSION, migrate
-from bedside.records.sealing import HEADER_BYTES, Sealer
+from bedside.records.sealing import Sealer
 from bedside.records.search import entry_from
 from bedside.records.state import CHECKPOINT_SCHEMA, pack_checkpoint
 from bedside.records.trend import TREND_SCHEMA, by_hour, minutes_of, pack_hour, put, trend_binding
@@ -210,8 +210,9 @@ class RecordStore(Records):
             entries = [entry_from(row) for row in self._connection.execute(query, positions)]
         if len(entries) != len(positions):
             raise StoreError("a row of the group is not there")
-        plains = [self.open_entry(entry) for entry in entries]
         names = self._state.names(entries[0].series)
+        opener = self._opener(entries[0].data_key, names[0], RECORDS_KEY)
+        plains = [opener.open(entry.sealed, binding(entry, *names)) for entry in entries]
         bare = pack_of(entries, self._seals.number(names[0], RECORDS_KEY))
         held = pack_entries(entries, plains)
         if not all(map(_same, unpack_entries(held, bare), entries, plains)):
@@ -219,8 +220,8 @@ class RecordStore(Records):
         pack = replace(bare, sealed=self._seals.seal(names[0], RECORDS_KEY, held, pack_binding(bare, *names)))
         with guarded(self.path, "packing rows"), transaction(self._connection):
             self._insert_keys()
-            self._connection.execute(INSERT_PACK, pack.row())
             self._connection.executemany("DELETE FROM entry WHERE position = ?", [(at,) for at in positions])
+            self._connection.execute(INSERT_PACK, pack.row())  # into the space that they leave
         self._adopt_keys()
 
     def _write_trends(self) -> None:
@@ -324,8 +325,7 @@ class RecordStore(Records):
 
 
 def _same(packed: Entry, entry: Entry, plain: bytes) -> bool:
-    bare = packed.row()[:-1] == entry.row()[:-1]
-    return bare and packed.plain == plain and packed.sealed == entry.sealed[:HEADER_BYTES]
+    return packed[:10] == entry[:10] and packed.plain == plain and entry.sealed.startswith(packed.sealed)
 
 
 def open_store(
