@@ -17,6 +17,7 @@ from bedside.core import events as event_codec
 from bedside.core.events import AlarmState, RhythmLabel
 from bedside.core.ports import Batch, Patient
 from bedside.core.samples import Counts
+from bedside.records import compaction
 from bedside.records.sealing import OVERHEAD_BYTES, Opener, Sealer
 
 pytestmark = pytest.mark.requirement("REC-001")
@@ -55,6 +56,10 @@ def live(folder: Path) -> tuple[set[str], str]:
             alarm(None, at_us, AlarmState.ACTIVE, "b"),
         ]
         store.write(Batch([block(info, at * 128, counts, at_us)], [*events, *events_of_alarm]))
+    while store.compact_step():
+        pass
+    assert store._connection.execute("SELECT count(*) FROM pack").fetchone()[0] > 3
+    assert store._connection.execute("SELECT count(*) FROM trend").fetchone()[0] == 1
     assert len(store.events(ADA.id, T0_US, T0_US + 10**9)) == 280
     found = search(folder)
     open_files = [fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
@@ -62,6 +67,11 @@ def live(folder: Path) -> tuple[set[str], str]:
     assert ours <= {"store.db", "store.db-wal", "store.db-shm", "store.lock"}
     store.close()
     return found | search(folder), repr(store.keys) + repr(store.opening_report)
+
+
+@pytest.fixture(autouse=True)
+def small_packs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "PACK_US", 20_000_000)
 
 
 def search(folder: Path) -> set[str]:

@@ -31,9 +31,10 @@ from bedside.core.errors import SetupError, StoreError
 from bedside.core.events import AlarmState, Event
 from bedside.core.ports import Batch, Patient
 from bedside.core.samples import MISSING, Block, StreamInfo
-from bedside.records import draft, store
+from bedside.records import compaction, draft, store
 from bedside.records.reader import NAME_LOST
 from bedside.records.store import RecordStore, open_reader
+from bedside.records.verify import verify
 from bedside.settings import Home
 
 pytestmark = pytest.mark.requirement("REC-005")
@@ -105,18 +106,22 @@ def check(kept: RecordStore, model: Model, ranges: list[tuple[int, int]], limit:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    steps=st.lists(st.one_of(BATCHES, st.sampled_from(["close", "crash"])), max_size=10),
+    steps=st.lists(st.one_of(BATCHES, st.sampled_from(["close", "crash", "pack"])), max_size=12),
     ranges=st.lists(RANGES, max_size=3),
     limit=st.sampled_from([1, 3, 1000]),
     every=st.sampled_from([1, 3, 64]),
+    together=st.sampled_from([1, 2, 3]),
 )
 def test_the_store_does_what_the_model_does(
-    steps: list[Batch | str], ranges: list[tuple[int, int]], limit: int, every: int
+    steps: list[Batch | str], ranges: list[tuple[int, int]], limit: int, every: int, together: int
 ) -> None:
     parent = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(dir=parent) as folder, pytest.MonkeyPatch.context() as patched:
         patched.setattr(store, "CHECKPOINT_BATCHES", every)
         patched.setattr(draft, "EVENTS_BYTES_MAX", 600)
+        patched.setattr(compaction, "PACK_ENTRIES_MIN", together)
+        patched.setattr(compaction, "PACK_ENTRIES_MAX", 2 * together)
+        patched.setattr(compaction, "PATIENCE_US", -1)
         kept, model = opened(Path(folder)), Model()
         kept.put_patient(ADA)
         kept.put_patient(BO)
@@ -124,6 +129,11 @@ def test_the_store_does_what_the_model_does(
             if isinstance(step, Batch):
                 kept.write(step)
                 model.write(step)
+                continue
+            if step == "pack":
+                while kept.compact_step():
+                    pass
+                check(kept, model, ranges, limit)
                 continue
             if step == "crash":  # what a killed process leaves: no checkpoint, no mark
                 kept._connection.close()
@@ -136,6 +146,9 @@ def test_the_store_does_what_the_model_does(
         check(kept, model, ranges, limit)
         assert list(kept.patients()) == [ADA, BO]
         kept.close()
+        reader = open_reader(Home(Path(folder)))
+        assert verify(reader).ok
+        reader.close()
 
 
 def test_samples_keep_their_cut_across_a_gap_and_a_long_block(tmp_path: Path) -> None:

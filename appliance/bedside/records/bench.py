@@ -38,6 +38,8 @@ class Figures:
     wave_bytes_per_sample: float  # sealed, without the row around it
     written_bytes_per_stream_hour: float  # to the disk, write-ahead log included
     cpu_s_per_hour: float
+    packing_cpu_s_per_stream_hour: float  # of it, of `compact_step`; the events' part is in it
+    packing_step_ms_max: float
     write_ms_median: float
     write_ms_p99: float
     read_30_s_ms: float
@@ -62,11 +64,19 @@ def measure(streams: int, seconds: int, *, events: bool) -> Figures:
         before = resource.getrusage(resource.RUSAGE_SELF)
         written = _written_bytes()
         took_ms: list[float] = []
+        packing_ms: list[float] = []
+        packing_cpu_s = 0.0
         for at_s in range(seconds):
             batch = _batch(infos, ecg, at_s, start_us, ids if events else None)
             began_s = time.perf_counter()
             store.write(batch)
             took_ms.append(1000 * (time.perf_counter() - began_s))
+            more = True
+            while more:
+                began_s, began_cpu_s = time.perf_counter(), time.process_time()
+                more = store.compact_step()
+                packing_cpu_s += time.process_time() - began_cpu_s
+                packing_ms.append(1000 * (time.perf_counter() - began_s))
         store.close()
         after = resource.getrusage(resource.RUSAGE_SELF)
         written = _written_bytes() - written
@@ -92,6 +102,8 @@ def measure(streams: int, seconds: int, *, events: bool) -> Figures:
             wave_bytes_per_sample=sealed / samples,
             written_bytes_per_stream_hour=written * scale / streams,
             cpu_s_per_hour=(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * scale,
+            packing_cpu_s_per_stream_hour=packing_cpu_s * scale / streams,
+            packing_step_ms_max=max(packing_ms),
             write_ms_median=float(np.median(took_ms)),
             write_ms_p99=float(np.percentile(took_ms, 99)),
             read_30_s_ms=read_ms,
@@ -185,13 +197,14 @@ def _events(info: StreamInfo, at_us: int, at_s: int, ids: IdSource) -> list[Even
 
 
 def _counted(store: RecordStore) -> tuple[int, int, int]:
-    entries = sealed = samples = 0
-    for entry in store.entries():
-        entries += entry.form in (FORM_WAVE, FORM_EVENTS)
-        if entry.form == FORM_WAVE:
-            sealed += len(entry.sealed)
-            samples += entry.n
-    return entries, sealed, max(samples, 1)
+    """Entries with samples or events; sealed bytes and number of samples."""
+    entries = sum(entry.form in (FORM_WAVE, FORM_EVENTS) for entry in store.entries())
+    row = store._connection.execute(
+        "SELECT total(size), total(n) FROM (SELECT length(sealed) AS size, n, form FROM entry"
+        " UNION ALL SELECT length(sealed), n, form FROM pack) WHERE form = ?",
+        (FORM_WAVE,),
+    ).fetchone()
+    return entries, int(row[0]), max(int(row[1]), 1)
 
 
 def _written_bytes() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
@@ -104,6 +105,126 @@ def passphrase(home_path: str | None, remove: bool) -> None:
         else:
             keys.change_passphrase(click.prompt("New passphrase", hide_input=True, confirmation_prompt=True))
         click.echo(keys.describe())
+
+
+@records.command()
+@_HOME
+@click.argument("patient")
+@click.option("--from", "start", required=True, help="UTC, such as 2026-01-31T14:02:10.")
+@click.option("--to", "end", required=True, help="UTC; at most 48 h later.")
+@click.option("--format", "form", type=click.Choice(["wfdb", "edf", "csv"]), default="wfdb", show_default=True)
+@click.option("--out", "folder", required=True, type=click.Path(path_type=Path), help="A new folder.")
+@_JSON
+def export(home_path: str | None, patient: str, start: str, end: str, form: str, folder: Path, as_json: bool) -> None:
+    """Write a patient's samples and what was found in them, for other programs. It is put into the audit first.
+
+    PATIENT is the surrogate id that `bedside records show` lists. Stop the gateway first: only who can write the audit
+    can export. The files are not encrypted.
+    """
+    import getpass
+
+    from bedside.core.ids import IdSource
+    from bedside.core.ports import Batch
+    from bedside.core.time import SystemClock, iso_utc
+    from bedside.records.export import export as write
+    from bedside.records.store import open_reader, open_store
+    from bedside.settings import home_from
+
+    home = home_from(home_path)
+    between = _time_us(start, "--from"), _time_us(end, "--to")
+    open_reader(home).close()  # no store is made where none was
+    clock = SystemClock()
+    store = open_store(home)
+    try:
+        done = write(
+            store,
+            lambda act: store.write(Batch(events=[act])),
+            IdSource(clock.now_us),
+            patient=patient,
+            start_us=between[0],
+            end_us=between[1],
+            form=form,
+            folder=folder,
+            actor=f"user {getpass.getuser()}",
+            now_us=clock.now_us(),
+        )
+    finally:
+        store.close()
+    if as_json:
+        files = [str(path) for path in done.files]
+        click.echo(json.dumps({"files": files, "samples": done.samples, "events": done.events}))
+        return
+    for path in done.files:
+        click.echo(str(path))
+    span = f"{iso_utc(between[0])} to {iso_utc(between[1])}"
+    click.echo(f"{done.samples} samples, {done.events} events, {span}")
+
+
+def _time_us(text: str, option: str) -> int:
+    """Microseconds UTC. Raises `SetupError`."""
+    from datetime import UTC, datetime
+
+    from bedside.core.errors import SetupError
+
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SetupError(f"{option} {text!r} is no time", hint="write it as 2026-01-31T14:02:10, UTC") from error
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return round(when.timestamp() * 1e6)
+
+
+@records.command()
+@_HOME
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--open-key", is_flag=True, help="Also when no passphrase seals the key: the backup can then be read.")
+def backup(home_path: str | None, folder: Path, open_key: bool) -> None:
+    """Copy the records to the new FOLDER and verify the copy. The gateway may go on meanwhile."""
+    from bedside.core.time import SystemClock
+    from bedside.records.backup import backup as copy
+    from bedside.records.store import open_reader
+    from bedside.settings import home_from
+
+    reader = open_reader(home_from(home_path))
+    try:
+        made = copy(reader, folder, now_us=SystemClock().now_us(), open_key=open_key)
+    finally:
+        reader.close()
+    click.echo(f"{folder}: {made.entries} entries, verified\nhead: {made.entries} {made.root}")
+
+
+@records.command()
+@_HOME
+@click.argument("folder", type=click.Path(path_type=Path))
+def restore(home_path: str | None, folder: Path) -> None:
+    """Put the backup in FOLDER into a data folder that holds no records, and verify it there."""
+    import getpass
+
+    from bedside.core.events import Audit
+    from bedside.core.ids import IdSource
+    from bedside.core.ports import Batch
+    from bedside.core.time import SystemClock, iso_utc
+    from bedside.records.backup import restore as put_back
+    from bedside.records.keys import passphrase_from
+    from bedside.records.store import open_store
+    from bedside.settings import home_from
+
+    home, clock = home_from(home_path), SystemClock()
+    made = put_back(folder, home, passphrase=passphrase_from())
+    store = open_store(home)
+    try:
+        act = Audit(
+            id=IdSource(clock.now_us).event(),
+            patient=None,
+            start_us=clock.now_us(),
+            actor=f"user {getpass.getuser()}",
+            action="restored",
+            detail={"made": iso_utc(made.made_us), "root": made.root},
+        )
+        store.write(Batch(events=[act]))
+    finally:
+        store.close()
+    click.echo(f"{home.path}: {made.entries} entries as of {iso_utc(made.made_us)}, verified")
 
 
 @records.command()

@@ -6,7 +6,7 @@ A draft that is not committed leaves nothing behind but spent counters of the se
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import cbor2
@@ -205,7 +205,7 @@ class Draft:
         )
         if not all(-INT64_END <= value < INT64_END for value in (start_us, start_us + span_us, first_index)):
             raise RejectedError("a time or sample index does not fit into 64 bits: nothing was written")
-        entry = replace(bare, sealed=self.seals.seal(names[0], purpose, plain, binding(bare, *names)))
+        entry = bare._replace(sealed=self.seals.seal(names[0], purpose, plain, binding(bare, *names)))
         self.frontier.append(leaf_of(entry, *names))
         self._seqs[series] = seq + 1
         self.entries.append(entry)

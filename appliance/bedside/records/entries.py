@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cbor2
 
@@ -13,9 +13,11 @@ INSERT = f"INSERT INTO entry ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
 INT64_END = 1 << 63
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A row as it lies in the table `entry`; times in microseconds UTC."""
+class Entry(NamedTuple):
+    """A row as it lies in the table `entry`, or lay there before it was packed; times in microseconds UTC.
+
+    A packed row has its plaintext in `plain`, and in `sealed` only the header that it was sealed under.
+    """
 
     position: int
     form: int
@@ -28,26 +30,15 @@ class Entry:
     schema: int
     data_key: int
     sealed: bytes
+    plain: bytes | None = None
 
     @property
     def end_us(self) -> int:
         return self.start_us + self.span_us
 
-    def row(self) -> tuple[int | bytes, ...]:
+    def row(self) -> tuple[int | bytes | None, ...]:
         """In the order of `COLUMNS`."""
-        return (
-            self.position,
-            self.form,
-            self.series,
-            self.seq,
-            self.first_index,
-            self.n,
-            self.start_us,
-            self.span_us,
-            self.schema,
-            self.data_key,
-            self.sealed,
-        )
+        return self[:-1]
 
 
 def binding(entry: Entry, patient: str, stream: str) -> bytes:
@@ -65,8 +56,7 @@ def binding(entry: Entry, patient: str, stream: str) -> bytes:
             entry.n,
             entry.start_us,
             entry.span_us,
-        ],
-        canonical=True,
+        ]  # of text and integers alone: the encoding is deterministic as it is
     )
 
 

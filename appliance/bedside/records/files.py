@@ -26,15 +26,16 @@ def write_atomically(path: Path, content: bytes) -> None:
         finally:
             os.close(handle)
         fresh.replace(path)
-        _sync_folder(path.parent)
-        _sync_folder(path.parent.parent)  # the folder itself may be new
+        sync_folder(path.parent)
+        sync_folder(path.parent.parent)  # the folder itself may be new
     except OSError as error:
         with contextlib.suppress(OSError):
             fresh.unlink(missing_ok=True)
         raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """What was renamed or made in it is so after a power cut, too. Raises `OSError`."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

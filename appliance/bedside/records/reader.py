@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from bedside.core.errors import StoreError
-from bedside.core.events import Alarm, Event
+from bedside.core.events import Alarm, Event, Numeric
 from bedside.core.ports import Patient
 from bedside.core.samples import Block, StreamInfo
 from bedside.records import packing
 from bedside.records.database import DamagedError, guarded
 from bedside.records.entries import COLUMNS, INT64_END, Entry, binding, checkpoint_binding, leaf_of
 from bedside.records.keys import IDENTITY_KEY, RECORDS_KEY, KeyRing
+from bedside.records.packs import PACK_COLUMNS, Pack, Wanted, pack_binding, unpack_entries
 from bedside.records.schema import BOX_SERIES, FORM_EVENTS, FORM_PATIENT, FORM_STREAM, FORM_WAVE, SPAN_US_MAX
 from bedside.records.sealing import Opener
+from bedside.records.search import Search, entry_from, pack_from
 from bedside.records.state import CHECKPOINT_SCHEMA, OwnerState, Series, State, unpack_checkpoint
+from bedside.records.trend import (
+    BUCKETS_MAX,
+    MINUTE_US,
+    MINUTES,
+    Table,
+    TrendBucket,
+    bucketed,
+    table_of,
+    table_of_numbers,
+    trend_binding,
+    unpack_hour,
+)
 
 NAME_LOST = "(name cannot be read)"
 _PAGE_ROWS = 256
 _DAMAGE_MAX = 20
-_RECENT = {  # our own words
-    form: f"SELECT {COLUMNS} FROM entry INDEXED BY {index} WHERE form = {form} AND start_us >= :low AND start_us < :end"  # noqa: S608
-    " AND start_us + span_us >= :start AND series = :series ORDER BY start_us DESC"
-    for form, index in ((FORM_WAVE, "entry_waves"), (FORM_EVENTS, "entry_events"))
-}
-_SOUGHT = "form = :form AND start_us + span_us >= :start AND start_us > :floor AND start_us < :end"
-_BETWEEN = (
-    f"SELECT count(*), total({_SOUGHT}) FROM entry NOT INDEXED"  # noqa: S608
-    " WHERE position > :after AND position < :before AND series = :series"
-)
-_BESIDE = (
-    f"SELECT {_SOUGHT} FROM entry NOT INDEXED WHERE position BETWEEN :after AND :before AND series = :series"  # noqa: S608
-    " ORDER BY position"
-)
-_PREDECESSOR, _SUCCESSOR = f"{_BESIDE} DESC LIMIT 1", f"{_BESIDE} LIMIT 1"
-_NEIGHBOURHOOD = 4096  # entries; a neighbour farther off is not looked for
-_LONG = (
-    f"SELECT {COLUMNS} FROM entry INDEXED BY entry_long WHERE span_us > {SPAN_US_MAX} AND start_us < :low"  # noqa: S608
-    " AND start_us + span_us >= :start AND series = :series AND form = :form"
-)
 
 
 class Records:
@@ -58,11 +51,12 @@ class Records:
         self.rolled_forward = 0
         self._connection = connection
         self._lock = threading.RLock()
+        self._trends_anew = False  # the state's minutes are all there are, whatever rows of trends there may be
         self._behind: set[int] = set()  # owners whose checkpoint is older than their entries
         self._key_ids: dict[int, str] = {}  # by the number that rows name it by
         self._openers: dict[tuple[int, str, str], Opener] = {}
         self._state = State()
-        with guarded(path, "reading the store's state"):
+        with guarded(path, "reading the store's state"), self._one_view():
             self._load()
 
     # What the store holds.
@@ -106,11 +100,12 @@ class Records:
         Raises `StoreError` when a row in the range is damaged or missing; never gives a wrong sample.
         """
         start_us, end_us = _in_int64(start_us), _in_int64(end_us)
-        with self._lock, guarded(self.path, "reading samples"):
+        with self._lock, guarded(self.path, "reading samples"), self._one_view():
             found: list[tuple[int, int, int, Block]] = []
             for series in map(self._state.series.__getitem__, self._state.streams.get(stream, ())):
-                entries = list(self._overlapping(series, FORM_WAVE, start_us, end_us))
-                self._check_unbroken(series, entries, start_us, end_us)
+                search = Search(self._connection, self.open_pack, series, FORM_WAVE, start_us, end_us)
+                entries = list(search.entries())
+                search.check_unbroken()
                 for entry in entries:
                     if series.info is None:
                         raise StoreError(f"stream {stream}: its description cannot be read, nor can its samples")
@@ -141,17 +136,15 @@ class Records:
         if number is None or limit <= 0:
             return []
         start_us, end_us = _in_int64(start_us), _in_int64(end_us)
-        with self._lock, guarded(self.path, "reading events"):
-            series = self._state.series[number]
-            newest: list[tuple[int, int, int, dict[str, Any]]] = []  # a heap: the oldest that is kept stands first
-            entries: list[Entry] = []
+        with self._lock, guarded(self.path, "reading events"), self._one_view():
             wanted = packing.type_mask(types)
-            floor_us = -INT64_END
-            for entry in self._overlapping(series, FORM_EVENTS, start_us, end_us):
+            series = self._state.series[number]
+            search = Search(self._connection, self.open_pack, series, FORM_EVENTS, start_us, end_us, wanted)
+            newest: list[tuple[int, int, int, dict[str, Any]]] = []  # a heap: the oldest that is kept stands first
+            for entry in search.entries():
                 if len(newest) >= limit and entry.start_us + SPAN_US_MAX < newest[0][0]:
-                    floor_us = entry.start_us
+                    search.stop_at(entry)
                     break  # entries come newest first, and none spans more
-                entries.append(entry)
                 for ordinal, values in enumerate(packing.unpack_events(self.open_entry(entry), entry.n, wanted)):
                     if not start_us <= values["start_us"] < end_us or (types and values["type"] not in types):
                         continue
@@ -160,9 +153,52 @@ class Records:
                         heapq.heappush(newest, item)
                     elif item[:3] > newest[0][:3]:
                         heapq.heapreplace(newest, item)
-            self._check_unbroken(series, entries, start_us, end_us, floor_us)
+            search.check_unbroken()
             restored = (packing.restore_event(values) for *_, values in sorted(newest, key=lambda item: item[:3]))
             return [event for event in restored if event is not None]
+
+    def trend(self, patient: str, code: str, start_us: int, end_us: int, buckets: int) -> list[TrendBucket]:
+        """Least, greatest, mean and count of a number (`core.codes.Code`) in `buckets` equal parts of a range.
+
+        Where a part is a minute or longer, whole minutes are counted, each where it begins. Raises
+        `ValueError` for a range or number of parts that is none, `StoreError` as `events` does.
+        """
+        if not 0 < buckets <= BUCKETS_MAX or not start_us < end_us:
+            raise ValueError("a trend needs a start before its end, and at least one bucket")
+        if end_us - start_us < buckets * MINUTE_US:
+            found = self.events(patient, start_us, end_us, ("numeric",), 100 * BUCKETS_MAX)
+            numbers = (one for one in found if isinstance(one, Numeric) and one.code == code)
+            return bucketed([table_of_numbers(numbers)], start_us, end_us, buckets)
+        with self._lock, guarded(self.path, "reading trends"), self._fresh_view():
+            tables: list[Table] = []
+            number = self._state.patients.get(patient)
+            if number is not None:
+                first, last = (time_us // MINUTE_US // MINUTES for time_us in (start_us, end_us))
+                hours = (self._trend_hour(number, hour) for hour in self._trend_hours(number, first, last))
+                tables += [codes[code] for codes in hours if code in codes]
+                kept = self._state.owners.get(number)
+                tables.append(table_of(kept.minutes if kept else {}, code))
+            return bucketed(tables, start_us, end_us, buckets)
+
+    def _trend_hours(self, owner: int, first: int, last: int) -> list[int]:
+        if self._trends_anew:
+            return []
+        query = "SELECT hour FROM trend WHERE series = ? AND hour BETWEEN ? AND ? ORDER BY hour"
+        return [hour for (hour,) in self._connection.execute(query, (owner, first, last))]
+
+    def _trend_hour(self, owner: int, hour: int) -> dict[str, Table]:
+        """Raises `StoreError` for a row that does not open."""
+        query = "SELECT schema, data_key, sealed FROM trend WHERE series = ? AND hour = ?"
+        row = self._connection.execute(query, (owner, hour)).fetchone()
+        if row is None:
+            return {}
+        schema, key, sealed = row
+        patient, _ = self._state.names(owner)
+        return unpack_hour(self._opener(key, patient, RECORDS_KEY).open(sealed, trend_binding(patient, hour, schema)))
+
+    def _fresh_view(self) -> AbstractContextManager[object]:
+        """The state and the database at one moment: a reader looks both up anew."""
+        return self.snapshot()
 
     def close(self) -> None:
         """Release the database. Safe to call twice."""
@@ -171,21 +207,75 @@ class Records:
 
     # Entries.
 
-    def entries(self, first_position: int = 0) -> Iterator[Entry]:
-        """All entries from a position on, in order, still sealed."""
+    def entries(
+        self, first_position: int = 0, lost: Callable[[Pack, StoreError], None] | None = None
+    ) -> Iterator[Entry]:
+        """All entries from a position on, in order; packed ones with their plaintext, others still sealed.
+
+        A pack that does not open raises `StoreError`, or is told to `lost` and passed over.
+        """
+        packed = self._packed_entries(first_position, lost)
+        return heapq.merge(self._live_entries(first_position), packed, key=lambda entry: entry.position)
+
+    def _live_entries(self, first_position: int) -> Iterator[Entry]:
         while True:
             with self._lock, guarded(self.path, "reading"):
                 page = self._connection.execute(
                     f"SELECT {COLUMNS} FROM entry WHERE position >= ? ORDER BY position LIMIT {_PAGE_ROWS}",  # noqa: S608
                     (first_position,),
                 ).fetchall()
-            yield from map(_entry, page)
+            yield from map(entry_from, page)
             if len(page) < _PAGE_ROWS:
                 return
             first_position = page[-1][0] + 1
 
+    def _packed_entries(self, first_position: int, lost: Callable[[Pack, StoreError], None] | None) -> Iterator[Entry]:
+        """In order of position: packs of several series lie across each other."""
+        waiting: list[tuple[int, Entry]] = []
+        for pack in self._packs(first_position):
+            while waiting and waiting[0][0] < pack.position:
+                yield heapq.heappop(waiting)[1]
+            try:
+                held = self.open_pack(pack)
+            except StoreError as error:
+                if lost is None:
+                    raise
+                lost(pack, error)
+                continue
+            for entry in held:
+                if entry.position >= first_position:
+                    heapq.heappush(waiting, (entry.position, entry))
+        while waiting:
+            yield heapq.heappop(waiting)[1]
+
+    def _packs(self, first_position: int) -> Iterator[Pack]:
+        """Those that reach to a position or beyond it, in order."""
+        with self._lock, guarded(self.path, "reading"):
+            rows = self._connection.execute(
+                "SELECT position FROM pack WHERE last_position >= ? ORDER BY position", (first_position,)
+            ).fetchall()
+        for (position,) in rows:
+            with self._lock, guarded(self.path, "reading"):
+                row = self._connection.execute(
+                    f"SELECT {PACK_COLUMNS} FROM pack WHERE position = ?",  # noqa: S608
+                    (position,),
+                ).fetchone()
+            if row is not None:
+                yield pack_from(row)
+
+    def open_pack(self, pack: Pack, wanted: Wanted | None = None) -> list[Entry]:
+        """The entries of a pack, all or those wanted. Raises `StoreError`, as `open_entry` does."""
+        patient, stream = self._state.names(pack.series)
+        try:
+            opener = self._opener(pack.data_key, patient, RECORDS_KEY)
+            return unpack_entries(opener.open(pack.sealed, pack_binding(pack, patient, stream)), pack, wanted)
+        except StoreError as error:
+            raise StoreError(f"pack of entries {pack.position} on (series {pack.series}): {error}") from error
+
     def open_entry(self, entry: Entry) -> bytes:
         """An entry's plaintext. Raises `StoreError`: altered, moved, or its key is lost."""
+        if entry.plain is not None:
+            return entry.plain
         patient, stream = self._state.names(entry.series)
         try:
             purpose = IDENTITY_KEY if entry.form == FORM_PATIENT else RECORDS_KEY
@@ -195,7 +285,11 @@ class Records:
 
     def leaf(self, entry: Entry) -> bytes:
         """An entry's leaf in the log. Raises `StoreError` when its series stands for nobody."""
-        return leaf_of(entry, *self._state.names(entry.series))
+        names = self._state.names(entry.series)
+        if entry.plain is not None:
+            opener = self._opener(entry.data_key, names[0], RECORDS_KEY)
+            entry = entry._replace(sealed=opener.sealed_again(entry.sealed, entry.plain, binding(entry, *names)))
+        return leaf_of(entry, *names)
 
     def owner_id(self, series: int) -> str:
         """The patient's id, or "box", behind a series' number. Raises `StoreError`."""
@@ -227,43 +321,17 @@ class Records:
         self._openers[number, owner, purpose] = opener
         return opener
 
-    def _overlapping(self, series: Series, form: int, start_us: int, end_us: int) -> Iterator[Entry]:
-        """Newest first (by start), entries of long spans last."""
-        if start_us >= end_us:
+    @contextmanager
+    def _one_view(self) -> Iterator[None]:
+        """All statements within see one state of the database, also while another process packs entries."""
+        if self._connection.in_transaction:
+            yield
             return
-        low = max(start_us - SPAN_US_MAX, -INT64_END)
-        where = {"low": low, "start": start_us, "end": end_us, "series": series.number, "form": form}
-        for query in (_RECENT[form], _LONG):
-            for row in self._connection.execute(query, where):
-                yield _entry(row)
-
-    def _check_unbroken(
-        self, series: Series, entries: Sequence[Entry], start_us: int, end_us: int, floor_us: int = -INT64_END
-    ) -> None:
-        """That between the entries that the index found none was taken out or overlooked. Raises `StoreError`.
-
-        Entries of another time may stand between them (the clock was set), or of `floor_us` and before, where
-        the search stopped early.
-        """
-        if not entries:
-            return
-        ordered = sorted(entries, key=lambda entry: entry.seq)
-        where = {"start": start_us, "end": end_us, "floor": floor_us, "series": series.number, "form": ordered[0].form}
-        for before, after in itertools.pairwise(ordered):
-            expected = after.seq - before.seq - 1
-            if expected:
-                bounds = {"after": before.position, "before": after.position}
-                between, overlooked = self._connection.execute(_BETWEEN, where | bounds).fetchone()
-                if between != expected or overlooked:
-                    raise StoreError(f"entries of series {series.number} after {before.position} are missing")
-        first, last = ordered[0], ordered[-1]
-        beside = [(_PREDECESSOR, first.position - _NEIGHBOURHOOD, first.position - 1)]
-        if last.seq + 1 < series.next_seq:
-            beside.append((_SUCCESSOR, last.position + 1, last.position + _NEIGHBOURHOOD))
-        for query, low, high in beside:
-            row = self._connection.execute(query, where | {"after": low, "before": high}).fetchone()
-            if row is not None and row[0]:
-                raise StoreError(f"the index overlooks entries of series {series.number}: it is damaged")
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.rollback()
 
     # State, from checkpoints and the entries behind them.
 
@@ -277,9 +345,13 @@ class Records:
         except StoreError as error:
             self._note(f"{error}; the state was worked out again from all entries")
             self._state = self._bare_state()
+        self._trends_anew = self._state.frontier.size == 0
         self._load_definitions()
         self._roll_forward()
-        (last,) = self._connection.execute("SELECT max(position) FROM entry").fetchone()
+        (last,) = self._connection.execute(
+            "SELECT max(last) FROM (SELECT max(position) AS last FROM entry"
+            " UNION ALL SELECT max(last_position) FROM pack)"
+        ).fetchone()
         if (last if last is not None else -1) + 1 != self._state.frontier.size:
             raise DamagedError(f"{self.path}: entries are missing at the end, {self._state.frontier.size} were written")
 
@@ -309,7 +381,7 @@ class Records:
     def _load_definitions(self) -> None:
         query = f"SELECT {COLUMNS} FROM entry WHERE form <= {FORM_STREAM} ORDER BY position"  # noqa: S608
         for row in self._connection.execute(query).fetchall():
-            entry = _entry(row)
+            entry = entry_from(row)
             try:
                 self._define(entry)
             except StoreError as error:
@@ -361,10 +433,3 @@ class Records:
 
 def _in_int64(time_us: int) -> int:
     return min(max(time_us, -INT64_END), INT64_END - 1)
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    """Raises `StoreError` for a row whose columns are not what they are declared to be."""
-    if type(row[-1]) is not bytes or not all(type(value) is int for value in row[:-1]):
-        raise StoreError("a row is damaged: its columns have other types than they were declared with")
-    return Entry(*row)

@@ -54,6 +54,27 @@ def entries(db: Database) -> None:
         db.execute(statement)
 
 
+@records(name="0002_packs")
+def packs(db: Database) -> None:
+    """Many old entries of one series in one row; the trends of numbers."""
+    for statement in (
+        # Entries seq to seq + count - 1 of a series, which stood at positions between position and last_position.
+        "CREATE TABLE pack (position INTEGER PRIMARY KEY, last_position INTEGER NOT NULL, form INTEGER NOT NULL,"
+        " series INTEGER NOT NULL, seq INTEGER NOT NULL, count INTEGER NOT NULL, n INTEGER NOT NULL,"
+        " start_us INTEGER NOT NULL, span_us INTEGER NOT NULL, schema INTEGER NOT NULL, data_key INTEGER NOT NULL,"
+        " sealed BLOB NOT NULL) STRICT",
+        "CREATE INDEX pack_time ON pack (series, form, start_us)",
+        "CREATE INDEX pack_seq ON pack (series, seq)",
+        "CREATE INDEX pack_last ON pack (last_position)",
+        # An hour of a patient's numbers, summed up by the minute; `series` is the patient's.
+        "CREATE TABLE trend (series INTEGER NOT NULL, hour INTEGER NOT NULL, schema INTEGER NOT NULL,"
+        " data_key INTEGER NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (series, hour)) STRICT, WITHOUT ROWID",
+        # Trends are kept with the checkpoints: without any, both are worked out again from the entries.
+        "DELETE FROM checkpoint",
+    ):
+        db.execute(statement)
+
+
 def known_names() -> list[str]:
     """The migrations of this version, in order."""
     return [step.name for step in records._migrations]

@@ -30,9 +30,9 @@ TAG_BYTES = 16
 _VERSION = b"\x01"
 _COUNTER_BYTES = 4
 _COUNTER_END = 1 << 8 * _COUNTER_BYTES
-_HEADER_BYTES = 1 + SALT_BYTES + _COUNTER_BYTES
+HEADER_BYTES = 1 + SALT_BYTES + _COUNTER_BYTES
 _NONCE_PAD = bytes(12 - _COUNTER_BYTES)
-OVERHEAD_BYTES = _HEADER_BYTES + TAG_BYTES
+OVERHEAD_BYTES = HEADER_BYTES + TAG_BYTES
 _INFO = b"bedside records row v1"
 _SUBKEYS_MAX = 256  # openings of one store that a range read may cross before subkeys are derived again
 
@@ -74,7 +74,7 @@ class Opener:
 
     def open(self, sealed: bytes, binding: bytes) -> bytes:
         """The plaintext. Raises `StoreError` when the bytes are altered, cut, or sealed to another place."""
-        header, body = sealed[:_HEADER_BYTES], sealed[_HEADER_BYTES:]
+        header, body = sealed[:HEADER_BYTES], sealed[HEADER_BYTES:]
         if len(body) < TAG_BYTES or header[:1] != _VERSION:
             raise StoreError(f"sealed row of {len(sealed)} bytes has no header that this version knows")
         aead = self._aead(header[1 : 1 + SALT_BYTES])
@@ -82,6 +82,14 @@ class Opener:
             return aead.decrypt(_NONCE_PAD + header[1 + SALT_BYTES :], body, header + binding)
         except InvalidTag as error:
             raise StoreError("a row is altered, or stands where it was not written") from error
+
+    def sealed_again(self, header: bytes, plaintext: bytes, binding: bytes) -> bytes:
+        """The bytes that a `Sealer` made of this plaintext under this header: to be hashed, never to be stored.
+
+        The same plaintext and binding under the same nonce give the same bytes, so nothing new is told.
+        """
+        aead = self._aead(header[1 : 1 + SALT_BYTES])
+        return header + aead.encrypt(_NONCE_PAD + header[1 + SALT_BYTES :], plaintext, header + binding)
 
     def _aead(self, salt: bytes) -> AESGCM:
         known = self._subkeys.get(salt)

@@ -13,9 +13,10 @@ import cbor2
 
 from bedside.core import events as event_codec
 from bedside.core.errors import StoreError
-from bedside.core.events import Alarm, AlarmState, Event
+from bedside.core.events import Alarm, AlarmState, Event, Numeric
 from bedside.core.ports import Patient
 from bedside.core.samples import StreamInfo
+from bedside.records import trend
 from bedside.records.log import Frontier
 from bedside.records.schema import BOX_SERIES, FORM_PATIENT
 
@@ -46,6 +47,7 @@ class OwnerState:
 
     newest_us: int | None = None
     open_alarms: dict[str, Alarm] = field(default_factory=dict)
+    minutes: trend.Minutes = field(default_factory=dict)  # of numbers that no row of trends holds yet
 
     def saw(self, time_us: int) -> None:
         self.newest_us = time_us if self.newest_us is None else max(self.newest_us, time_us)
@@ -53,13 +55,15 @@ class OwnerState:
     def take(self, event: Event) -> None:
         """Roll forward by one event."""
         self.saw(max(event.start_us, event.end_us or event.start_us))
-        if isinstance(event, Alarm):
+        if isinstance(event, Numeric):
+            trend.add(self.minutes, event)
+        elif isinstance(event, Alarm):
             self.open_alarms.pop(event.alarm, None)
             if event.state is not AlarmState.ENDED:
                 self.open_alarms[event.alarm] = event
 
     def copy(self) -> OwnerState:
-        return OwnerState(self.newest_us, dict(self.open_alarms))
+        return OwnerState(self.newest_us, dict(self.open_alarms), dict(self.minutes))
 
 
 @dataclass(slots=True)

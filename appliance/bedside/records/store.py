@@ -10,8 +10,8 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlite_utils.db import Database
@@ -20,16 +20,20 @@ from bedside.core.errors import SetupError, StoreError
 from bedside.core.ports import Batch, Patient
 from bedside.core.samples import StreamInfo
 from bedside.core.time import SystemClock, iso_utc
+from bedside.records.compaction import SCAN, SCAN_ROWS, Compaction
 from bedside.records.database import DamagedError, check, connect, guarded, transaction
 from bedside.records.draft import Draft
-from bedside.records.entries import INSERT, checkpoint_binding
+from bedside.records.entries import COLUMNS, INSERT, Entry, binding, checkpoint_binding
 from bedside.records.files import FolderLock, write_atomically
 from bedside.records.keys import RECORDS_KEY, Argon2Cost, KeyRing, passphrase_from
 from bedside.records.log import SEAL_PURPOSE, head_seal
+from bedside.records.packs import INSERT_PACK, pack_binding, pack_entries, pack_of, unpack_entries
 from bedside.records.reader import Records
 from bedside.records.schema import LAYOUT_VERSION, migrate
 from bedside.records.sealing import Sealer
+from bedside.records.search import entry_from
 from bedside.records.state import CHECKPOINT_SCHEMA, pack_checkpoint
+from bedside.records.trend import TREND_SCHEMA, by_hour, minutes_of, pack_hour, put, trend_binding
 from bedside.settings import Home
 
 log = logging.getLogger(__name__)
@@ -102,6 +106,7 @@ class RecordStore(Records):
         self._checkpointed = self._state.frontier.size
         self._unsure = False  # a write failed: what is on disk is looked up before the next one
         self._closed = False
+        self._compaction = Compaction()
 
     @property
     def previous_shutdown_clean(self) -> bool:
@@ -137,6 +142,33 @@ class RecordStore(Records):
             draft.add_events(batch.events)
             self._commit(draft)
 
+    def compact_step(self) -> bool:
+        """Do a little of packing old rows together; True: there is more to do now. Call it about each second.
+
+        One call looks at up to `SCAN_ROWS` rows or packs one group (5 minutes of a stream), in one
+        transaction. What is read is the same before and after. Raises `StoreError` (disk full): nothing was
+        changed, and the next call tries again.
+        """
+        with self._lock:
+            self._settle()
+            plan = self._compaction
+            if not plan.ready:
+                with guarded(self.path, "looking for rows to pack"):
+                    rows = self._connection.execute(SCAN, (plan.cursor,)).fetchall()
+                plan.feed(rows, self._now_us())
+                plan.give_up_waiting(self._now_us())
+                return bool(plan.ready) or len(rows) == SCAN_ROWS
+            try:
+                self._pack(plan.ready[0])
+            except DamagedError:
+                raise
+            except StoreError as error:
+                if isinstance(error.__cause__, sqlite3.Error):
+                    raise
+                log.warning("rows stay as they are", extra={"position": plan.ready[0][0], "reason": str(error)})
+            plan.ready.popleft()
+            return True
+
     def close(self) -> None:
         """Write the last checkpoint, mark the shutdown clean, release the folder. Safe to call twice.
 
@@ -165,9 +197,62 @@ class RecordStore(Records):
             (clean,) = self._connection.execute("SELECT value FROM flag WHERE name = 'clean'").fetchone()
             with transaction(self._connection):
                 self._connection.execute("UPDATE flag SET value = 0 WHERE name = 'clean'")
-            return bool(clean)
+        if self._trends_anew and any(kept.minutes for kept in self._state.owners.values()):
+            with self._lock:
+                self._checkpoint()  # what was worked out from all entries need not wait in memory
+        return bool(clean)
+
+    def _pack(self, positions: list[int]) -> None:
+        """Put one pack in the place of its rows, all or nothing. Raises `StoreError` for a row that does not open."""
+        with guarded(self.path, "packing rows"):
+            marks = ",".join("?" * len(positions))
+            query = f"SELECT {COLUMNS} FROM entry WHERE position IN ({marks}) ORDER BY position"  # noqa: S608
+            entries = [entry_from(row) for row in self._connection.execute(query, positions)]
+        if len(entries) != len(positions):
+            raise StoreError("a row of the group is not there")
+        names = self._state.names(entries[0].series)
+        opener = self._opener(entries[0].data_key, names[0], RECORDS_KEY)
+        plains = [opener.open(entry.sealed, binding(entry, *names)) for entry in entries]
+        bare = pack_of(entries, self._seals.number(names[0], RECORDS_KEY))
+        held = pack_entries(entries, plains)
+        if not all(map(_same, unpack_entries(held, bare), entries, plains)):
+            raise StoreError("the pack does not give back its rows")
+        pack = replace(bare, sealed=self._seals.seal(names[0], RECORDS_KEY, held, pack_binding(bare, *names)))
+        with guarded(self.path, "packing rows"), transaction(self._connection):
+            self._insert_keys()
+            self._connection.executemany("DELETE FROM entry WHERE position = ?", [(at,) for at in positions])
+            self._connection.execute(INSERT_PACK, pack.row())  # into the space that they leave
+        self._adopt_keys()
+
+    def _write_trends(self) -> None:
+        """The minutes since the last checkpoint go into the rows of their hours, in the checkpoint's transaction."""
+        if self._trends_anew:
+            self._connection.execute("DELETE FROM trend")
+        for owner, kept in self._state.owners.items():
+            name, _ = self._state.names(owner)
+            for hour, minutes in by_hour(kept.minutes).items():
+                try:
+                    merged = minutes_of({} if self._trends_anew else self._trend_hour(owner, hour))
+                except StoreError as error:  # it stays, and tells whoever reads it
+                    log.error("an hour of trends is damaged", extra={"hour": hour, "reason": str(error)})
+                    continue
+                for key, one in minutes.items():
+                    put(merged, key, one)
+                bound = trend_binding(name, hour, TREND_SCHEMA)
+                number = self._seals.number(name, RECORDS_KEY)
+                sealed = self._seals.seal(name, RECORDS_KEY, pack_hour(merged), bound)
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO trend VALUES (?, ?, ?, ?, ?)", (owner, hour, TREND_SCHEMA, number, sealed)
+                )
+
+    def _fresh_view(self) -> AbstractContextManager[object]:
+        return nullcontext()  # the one writer knows all
 
     def _draft(self) -> Draft:
+        self._settle()
+        return Draft(self._state, self._seals, self._now_us())
+
+    def _settle(self) -> None:
         if self._closed:
             raise StoreError("the store is closed")
         if self._unsure:
@@ -175,7 +260,6 @@ class RecordStore(Records):
                 self._load()
                 self._seals.known(self._key_ids)
             self._unsure = False
-        return Draft(self._state, self._seals, self._now_us())
 
     def _commit(self, draft: Draft) -> None:
         if not draft.entries:
@@ -217,6 +301,9 @@ class RecordStore(Records):
         else:
             self._adopt_keys()
             self._behind.clear()
+            self._trends_anew = False
+            for kept in self._state.owners.values():
+                kept.minutes.clear()
         self._batches, self._checkpointed = 0, self._state.frontier.size
 
     def _write_checkpoint(self) -> None:
@@ -230,10 +317,15 @@ class RecordStore(Records):
                 "INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?, ?)",
                 (owner, frontier.size, CHECKPOINT_SCHEMA, number, sealed),
             )
+        self._write_trends()
         self._insert_keys()
         root = frontier.root()
         seal = head_seal(self.keys.derive(SEAL_PURPOSE), frontier.size, root)
         self._connection.execute("INSERT OR REPLACE INTO head VALUES (?, ?, ?)", (frontier.size, root, seal))
+
+
+def _same(packed: Entry, entry: Entry, plain: bytes) -> bool:
+    return packed[:10] == entry[:10] and packed.plain == plain and entry.sealed.startswith(packed.sealed)
 
 
 def open_store(
@@ -303,6 +395,12 @@ def open_reader(home: Home, *, passphrase: str | None = None) -> Records:
     keys = KeyRing.open(home.keys, passphrase=phrase, may_create=lambda: False, may_protect=False)
     connection = connect(home.store_db, writing=False)
     try:
+        with guarded(home.store_db, "reading its layout"):
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'trend'").fetchone():
+                raise SetupError(
+                    "the records were written by an older Bedside",
+                    hint="start this one once on the folder: it brings them to its layout",
+                )
         return Records(home.store_db, connection, keys)
     except BaseException:
         connection.close()

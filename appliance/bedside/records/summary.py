@@ -49,8 +49,10 @@ def summarize(path: Path) -> Summary:
                 if number not in (owner, BOX_SERIES) and owner in owners:
                     owners[owner].streams += 1
             rows = connection.execute(
-                "SELECT series, form, count(*), sum(n), sum(length(sealed)), min(start_us), max(start_us + span_us)"
-                " FROM entry GROUP BY series, form"
+                "SELECT series, form, sum(entries), sum(n), sum(size), min(start_us), max(end_us) FROM ("
+                "SELECT series, form, 1 AS entries, n, length(sealed) AS size, start_us, start_us + span_us AS end_us"
+                " FROM entry UNION ALL SELECT series, form, count, n, length(sealed), start_us, start_us + span_us"
+                " FROM pack) GROUP BY series, form"
             ).fetchall()
     finally:
         connection.close()

@@ -16,6 +16,7 @@ from bedside.core.time import iso_utc
 from bedside.records import packing
 from bedside.records.entries import Entry
 from bedside.records.log import SEAL_PURPOSE, Frontier, head_seal
+from bedside.records.packs import Pack
 from bedside.records.reader import Records
 from bedside.records.schema import FORM_EVENTS, FORM_NAMES, FORM_PATIENT, FORM_STREAM, FORM_WAVE
 
@@ -83,10 +84,18 @@ def _check_entries(records: Records, heads: dict[int, tuple[bytes, bytes]], repo
     expected = 0
     seqs: dict[int, int] = {}
     whole = True  # no entry is missing so far: the tree can be compared
-    for entry in records.entries():
+    lost: list[Pack] = []  # told once, and not again for each entry that is missing with them
+
+    def tell(pack: Pack, error: StoreError) -> None:
+        lost.append(pack)
+        seqs[pack.series] = pack.seq + pack.count
+        report.add(_located(records, pack, f"{pack.count} entries packed together: {error.__cause__ or error}"))
+
+    for entry in records.entries(lost=tell):
         report.entries += 1
         if entry.position != expected:
-            report.add(Finding(f"entries {expected} to {entry.position - 1} were taken out"))
+            if not any(pack.position < entry.position and expected <= pack.last_position for pack in lost):
+                report.add(Finding(f"entries {expected} to {entry.position - 1} were taken out"))
             whole = False
         expected = entry.position + 1
         problem = _problem(records, entry)
@@ -151,7 +160,7 @@ def _problem(records: Records, entry: Entry) -> str | None:
     return None
 
 
-def _located(records: Records, entry: Entry, problem: str) -> Finding:
+def _located(records: Records, entry: Entry | Pack, problem: str) -> Finding:
     try:
         subject = records.owner_id(entry.series)
     except StoreError:

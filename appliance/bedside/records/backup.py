@@ -1,0 +1,179 @@
+"""Backups: a whole, verified copy of the records while they are written, and its return to an empty data folder.
+
+A backup is the database as it lies (sealed rows), the data keys (wrapped), and the box key if a passphrase
+seals it. Its manifest is sealed with the box key. A restored store seals under salts of its own opening,
+as every opening does, so that no nonce is ever used twice, however many boxes a backup is restored to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bedside.core.errors import SetupError, StoreError
+from bedside.records.database import connect, guarded
+from bedside.records.files import sync_folder, write_atomically
+from bedside.records.keys import KeyRing
+from bedside.records.reader import Records
+from bedside.records.schema import LAYOUT_VERSION
+from bedside.records.verify import VerifyReport, verify
+from bedside.settings import Home
+
+MANIFEST = "backup.json"
+_FORMAT = 1
+_PURPOSE = "backup manifest"
+_FOLDER_MODE = 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What a backup holds: the log's size and root when it was made, and each file's SHA-256."""
+
+    v: int
+    layout: int
+    made_us: int
+    entries: int
+    root: str
+    files: dict[str, str]
+
+    def seal(self, keys: KeyRing) -> str:
+        """What proves that the holder of the box key made it."""
+        return hmac.digest(keys.derive(_PURPOSE), json.dumps(asdict(self), sort_keys=True).encode(), "sha256").hex()
+
+
+def backup(records: Records, folder: Path, *, now_us: int, open_key: bool = False) -> Backup:
+    """Copy the records to a new folder, also while a gateway writes them, and verify the copy.
+
+    `open_key`: include the box key although no passphrase seals it. The folder appears whole or not at
+    all. Raises `SetupError` (folder exists, key not sealed), `StoreError` (disk, the copy does not verify).
+    """
+    if folder.exists():
+        raise SetupError(f"{folder} is there already", hint="name a new folder: a backup never changes an older one")
+    if not records.keys.protected and not open_key:
+        raise SetupError(
+            "the box key is not sealed by a passphrase: whoever holds the backup could read it",
+            hint="set one with `bedside records passphrase`, or accept that with --open-key",
+        )
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(mode=_FOLDER_MODE, parents=True)
+        made = _copy(records, Home(partial), now_us)
+        content = asdict(made) | {"seal": made.seal(records.keys)}
+        write_atomically(partial / MANIFEST, json.dumps(content, indent=1).encode())
+        partial.rename(folder)
+        sync_folder(folder.parent)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise StoreError(f"cannot write the backup {folder}: {error.strerror or error}") from error
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return made
+
+
+def _copy(records: Records, home: Home, now_us: int) -> Backup:
+    with records.snapshot() as source:
+        copy = connect(home.store_db, writing=True)
+        try:
+            with guarded(home.store_db, "copying"):
+                source.execute("SELECT count(*) FROM flag").fetchone()  # the moment that is copied
+                source.backup(copy)
+                copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            copy.close()
+    _copy_keys(records.keys.folder, home.keys)  # after the rows: no row without its key
+    report = _verified(home, records.keys)
+    files = {str(path.relative_to(home.path)): _sha256(path) for path in _files(home.path)}
+    return Backup(_FORMAT, LAYOUT_VERSION, now_us, report.entries, report.root, files)
+
+
+def _copy_keys(source: Path, target: Path) -> None:
+    for folder in (target, target / "data"):
+        folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+    for path in [source / "box.key", *sorted((source / "data").glob("*/*.key"))]:
+        write_atomically(target / path.relative_to(source), path.read_bytes())
+
+
+def _verified(home: Home, keys: KeyRing) -> VerifyReport:
+    """Raises `StoreError` that names the first thing that is not as it was written."""
+    connection = connect(home.store_db, writing=False)
+    copied = Records(home.store_db, connection, keys)
+    try:
+        report = verify(copied)
+    finally:
+        copied.close()
+    for suffix in ("-wal", "-shm"):
+        home.store_db.with_name(home.store_db.name + suffix).unlink(missing_ok=True)
+    if not report.ok:
+        raise StoreError(f"the copy does not verify: {report.findings[0].sentence()}")
+    return report
+
+
+def restore(folder: Path, home: Home, *, passphrase: str | None) -> Backup:
+    """Put a backup into a data folder that holds no records, and verify it there.
+
+    Raises `SetupError` (no backup, records there, wrong passphrase), `StoreError` (altered, disk): then
+    the data folder holds no records, as before.
+    """
+    made, seal = read_manifest(folder)
+    if home.store_db.exists() or home.keys.exists():
+        raise SetupError(f"{home.path} holds records or keys already", hint="name an empty folder with --home DIR")
+    for name, digest in made.files.items():
+        if not (folder / name).is_file() or _sha256(folder / name) != digest:
+            raise StoreError(f"{folder / name} is not what was backed up")
+    KeyRing.open(folder / "keys", passphrase=passphrase, may_create=lambda: False, may_protect=False)
+    home.make()
+    try:
+        _copy_keys(folder / "keys", home.keys)
+        keys = KeyRing.open(home.keys, passphrase=passphrase, may_create=lambda: False, may_protect=False)
+        if not hmac.compare_digest(seal, made.seal(keys)):
+            raise StoreError(f"{folder / MANIFEST} was not written with this box's key")
+        arriving = home.store_db.with_name(".store.db.arriving")
+        shutil.copyfile(folder / "store.db", arriving)
+        arriving.chmod(0o600)
+        with arriving.open("rb") as there:
+            os.fsync(there.fileno())
+        arriving.rename(home.store_db)
+        sync_folder(home.path)
+        report = _verified(home, keys)
+        if (report.entries, report.root) != (made.entries, made.root):
+            raise StoreError(f"the log of {folder} is not the one that its manifest names")
+    except BaseException as error:
+        home.store_db.unlink(missing_ok=True)
+        shutil.rmtree(home.keys, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise StoreError(f"cannot restore to {home.path}: {error.strerror or error}") from error
+        raise
+    return made
+
+
+def read_manifest(folder: Path) -> tuple[Backup, str]:
+    """A backup's manifest and its seal, not yet checked. Raises `SetupError`."""
+    try:
+        content = json.loads((folder / MANIFEST).read_bytes())
+        seal = str(content.pop("seal"))
+        if int(content["v"]) > _FORMAT or int(content["layout"]) > LAYOUT_VERSION:
+            raise SetupError(
+                f"{folder} was made by a newer Bedside", hint="restore it with that version or a later one"
+            )
+        made = Backup(**content)
+        if any(Path(name).is_absolute() or ".." in Path(name).parts for name in made.files):
+            raise ValueError("a file outside the backup")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SetupError(f"{folder} holds no whole backup", hint=f"name a folder that holds {MANIFEST}") from error
+    return made, seal
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
