@@ -54,6 +54,8 @@ from bedside.ward.ward import Admission, WardFacts, WardMonitor
 log = logging.getLogger(__name__)
 
 HEALTH_S = 2.0
+PACK_S = 1.0
+PACK_STEPS_MAX = 3  # behind each other, so that a write never waits for more than that
 RESUME_LOOK_BACK_US = 600 * 1_000_000
 DISK_BYTES_MIN = 500_000_000  # about two months of one patient
 
@@ -123,9 +125,18 @@ class Gateway:
                     tasks.create_task(keep_running(name, run, parts, clock), name=name)
                 if self.sender is not None:
                     tasks.create_task(keep_running("network sender", self.sender.run, parts, clock), name="network")
+                tasks.create_task(keep_running("packing", self._pack, parts, clock), name="packing")
                 tasks.create_task(self._health(), name="health")
         finally:
             await self._end()
+
+    async def _pack(self) -> None:
+        """Pack old rows of the records into long ones, a few milliseconds at a time."""
+        while True:
+            await asyncio.sleep(PACK_S)
+            for _ in range(PACK_STEPS_MAX):
+                if not await self._edges.records_worker.run(self._store.compact_step):
+                    break
 
     async def _health(self) -> None:
         """Ask the parts that do not say it themselves how they do."""

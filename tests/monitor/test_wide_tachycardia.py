@@ -16,7 +16,7 @@ from bedside.signal import rhythm
 from bedside.simulation.bodies import SimulatedBody
 from bedside.simulation.happenings import Happening, Timetable, What
 
-pytestmark = pytest.mark.requirement("SIG-004", "ALM-005")
+pytestmark = pytest.mark.requirement("SIG-004")
 
 HZ = 130
 ECG = StreamInfo(

@@ -22,6 +22,8 @@ from bedside.records.store import RecordStore, open_reader
 from bedside.records.verify import verify
 from bedside.settings import Home
 
+pytestmark = pytest.mark.requirement("REC-007")
+
 ADA = patient("Ada Canary")
 LEAD = stream(ADA)
 END = T0_US + 10**12

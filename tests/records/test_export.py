@@ -35,6 +35,8 @@ from bedside.records.excerpt import segments_of
 from bedside.records.export import export
 from bedside.settings import Home
 
+pytestmark = pytest.mark.requirement("REC-006")
+
 ADA = patient("Ada Secret", "Bed 9")
 LEAD = stream(ADA)
 GAP = range(20, 33)

@@ -37,6 +37,8 @@ from bedside.records.store import RecordStore, open_reader
 from bedside.records.verify import VerifyReport, verify
 from bedside.settings import Home
 
+pytestmark = pytest.mark.requirement("REC-005")
+
 ADA, BO = patient("Ada"), patient("Bo")
 ADA_I, BO_I = stream(ADA, "I"), stream(BO, "I")
 SECONDS = 100

@@ -20,6 +20,8 @@ from bedside.records.store import RecordStore, open_reader
 from bedside.records.trend import TrendBucket
 from bedside.settings import Home
 
+pytestmark = pytest.mark.requirement("REC-005")
+
 ADA, BO = patient("Ada"), patient("Bo")
 HOUR_US = 3_600_000_000
 

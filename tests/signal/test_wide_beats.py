@@ -15,7 +15,7 @@ from bedside.signal import wide
 from bedside.signal.lead import LeadAnalyser
 from bedside.signal.rhythm import Episode, JudgedBeat, RhythmAnalyser, RhythmInput, SeenSecond
 
-pytestmark = pytest.mark.requirement("SIG-001", "SIG-004")
+pytestmark = pytest.mark.requirement("SIG-004")
 
 FS_HZ = 250.0  # the clean lead's own, so that indices are the same
 Beats = list[tuple[float, Shape]]

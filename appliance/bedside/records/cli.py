@@ -28,9 +28,9 @@ def show(home_path: str | None, as_json: bool) -> None:
     from bedside.core.errors import SetupError
     from bedside.core.time import iso_utc
     from bedside.records.summary import summarize
-    from bedside.settings import home_from
+    from bedside.settings import home_in_use
 
-    home = home_from(home_path)
+    home = home_in_use(home_path)
     if not home.store_db.exists():
         raise SetupError(f"no records in {home.path}", hint="name the data folder with --home DIR or BEDSIDE_HOME")
     summary = summarize(home.store_db)
@@ -60,10 +60,10 @@ def verify(home_path: str | None, as_json: bool) -> None:
     from bedside.records.store import open_reader
     from bedside.records.verify import Finding, VerifyReport
     from bedside.records.verify import verify as check
-    from bedside.settings import home_from
+    from bedside.settings import home_in_use
 
     try:
-        reader = open_reader(home_from(home_path))
+        reader = open_reader(home_in_use(home_path))
         try:
             report = check(reader)
         finally:
@@ -128,9 +128,9 @@ def export(home_path: str | None, patient: str, start: str, end: str, form: str,
     from bedside.core.time import SystemClock, iso_utc
     from bedside.records.export import export as write
     from bedside.records.store import open_reader, open_store
-    from bedside.settings import home_from
+    from bedside.settings import home_in_use
 
-    home = home_from(home_path)
+    home = home_in_use(home_path)
     between = _time_us(start, "--from"), _time_us(end, "--to")
     open_reader(home).close()  # no store is made where none was
     clock = SystemClock()
@@ -183,9 +183,9 @@ def backup(home_path: str | None, folder: Path, open_key: bool) -> None:
     from bedside.core.time import SystemClock
     from bedside.records.backup import backup as copy
     from bedside.records.store import open_reader
-    from bedside.settings import home_from
+    from bedside.settings import home_in_use
 
-    reader = open_reader(home_from(home_path))
+    reader = open_reader(home_in_use(home_path))
     try:
         made = copy(reader, folder, now_us=SystemClock().now_us(), open_key=open_key)
     finally:
