@@ -51,7 +51,7 @@ from bedside.network.outbox import Outbox
 from bedside.network.sender import NetworkSender
 from bedside.records.store import RecordStore, open_store
 from bedside.settings import Home, PatientSetting, Settings
-from bedside.ward.heartbeat import Heartbeat
+from bedside.ward.heartbeat import Heartbeat, read_report
 from bedside.ward.parts import keep_running
 from bedside.ward.socket import GatewaySocket
 from bedside.ward.ward import Admission, WardFacts, WardMonitor
@@ -59,6 +59,7 @@ from bedside.ward.ward import Admission, WardFacts, WardMonitor
 log = logging.getLogger(__name__)
 
 HEALTH_S = 2.0
+PAUSE_LOOK_US = 130_000_000  # an audio pause that was begun longer ago is over
 DISK_BYTES_MIN = 500_000_000  # about two months of one patient
 
 
@@ -113,7 +114,7 @@ class Gateway:
         self._edges = edges
         self._radio = radio
         self._socket = GatewaySocket(home.gateway_socket, ward.operations(), ward.ring)
-        self._heartbeat = Heartbeat(home.annunciator_socket, edges.clock, ward.oldest_tick_s, ward.priority)
+        self._heartbeat = Heartbeat(home.annunciator_socket, edges.clock, ward.oldest_tick_s, ward.sounding)
 
     async def run(self) -> None:
         """Monitor until cancelled, then end cleanly."""
@@ -135,6 +136,8 @@ class Gateway:
         """Ask the parts that do not say it themselves how they do."""
         while True:
             self.ward.parts.set("ble", *self.ward.links())
+            if self.ward.facts.audio == "on":
+                self.ward.speaker(*await self._edges.records_worker.run(self._loudspeaker))
             disk_low, free = await self._edges.records_worker.run(self._disk)
             self.ward.condition("disk", disk_low, detail=free)
             if self.sender is not None:
@@ -147,6 +150,9 @@ class Gateway:
     def _disk(self) -> tuple[bool, str]:
         free_bytes = shutil.disk_usage(self._home.path).free
         return free_bytes < DISK_BYTES_MIN, f"{free_bytes / 1e9:.1f} GB free"
+
+    def _loudspeaker(self) -> tuple[str, str]:
+        return read_report(self._home.annunciator_report, self._edges.clock.now_us())
 
     async def _end(self) -> None:
         self.ward.audit("gateway", "stop")
@@ -259,6 +265,9 @@ async def _compose(
         admission = await edges.records_worker.run(lambda one=one: admit(one))  # type: ignore[misc]
         open_alarms = await edges.records_worker.run(lambda a=admission: store.open_alarms(a.patient.id))  # type: ignore[misc]
         ward.admit(admission, open_alarms)
+    now_us = edges.clock.now_us()
+    recent = lambda: store.events(None, now_us - PAUSE_LOOK_US, now_us + 1, ("audit",))  # noqa: E731
+    ward.restore_pause(await edges.records_worker.run(recent))
     ward.restore_box(await edges.records_worker.run(lambda: store.open_alarms(None)))
     _say_how_it_began(ward, store, model_fault)
     return Gateway(home, ward, store, edges, sender, virtual, radio)

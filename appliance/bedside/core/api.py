@@ -8,6 +8,8 @@ Operations (`op`), their arguments and results:
 | `events` | patient (or null: the box), start_us, end_us, types (list), limit | list of events (`events.to_dict`) |
 | `strip` | patient, stream, start_us, end_us (at most 60 s) | `Strip` |
 | `acknowledge` | alarm, by | `{"alarm", "state"}` |
+| `audio_pause` | by, seconds (1 to 120; default 120) | `{"audio_paused_until_us"}`; `not_possible`: nothing sounds |
+| `audio_resume` | by | `{}` |
 | `subscribe` | after (sequence number, or null) | pushes of `WaveBatch`, then every 100 ms a new one |
 | `audit` | actor, action, detail | `{}` |
 | `stop` | | `{}`: the gateway ends cleanly |
@@ -122,7 +124,9 @@ class Ward(TypedDict):
     started_us: int
     version: str
     demonstration: bool
-    audio: str  # "on", or why not: "muted: demonstration"
+    audio: str  # "on", or why not: "muted: demonstration", "no loudspeaker: terminal bell only"
+    audio_paused_until_us: NotRequired[int]  # there while somebody has paused the sound of the box
+    audio_paused_by: NotRequired[str]
     parts: list[PartView]
     patients: list[PatientView]
     alarms: list[AlarmView]  # of the box itself, most urgent first

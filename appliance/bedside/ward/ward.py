@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bedside.alarms.engine import AlarmEngine, urgency
+from bedside.alarms.audio import PAUSE_S_MAX, AudioPause, signalling
+from bedside.alarms.engine import AlarmEngine
 from bedside.alarms.watch import PatientWatch
 from bedside.core import wire
 from bedside.core.api import ScriptStep, Ward
-from bedside.core.events import Alarm, Audit, Event, Json, to_dict
+from bedside.core.events import Alarm, Audit, Event, Json, Priority, to_dict
 from bedside.core.ids import IdSource
 from bedside.core.physiology import ScriptLine
 from bedside.core.ports import Patient, SampleSource, Store
@@ -95,6 +96,8 @@ class WardMonitor:
         self._box = AlarmEngine(None, ids)
         self._sessions: dict[str, PatientSession] = {}
         self._scripts: dict[str, tuple[ScriptLine, ...]] = {}
+        self._pause: AudioPause | None = None
+        self._speaker: tuple[str, str] = ("ok", "running")  # as the annunciator tells of its loudspeaker
 
     # ------------------------------------------------------------------ patients
 
@@ -127,6 +130,7 @@ class WardMonitor:
         while True:
             await asyncio.sleep(TICK_S)
             self.events(self._box.advance(self._clock.now_us()))
+            self.sounding()
 
     def oldest_tick_s(self) -> float:
         """Monotonic time at which the session that is furthest behind last ticked: the heartbeat's proof."""
@@ -192,10 +196,50 @@ class WardMonitor:
         self.parts.set("records", "degraded" if failing else "ok", health.error or "running")
         self.condition("records", failing, detail=health.error or "", dropped=health.dropped)
 
-    def priority(self) -> str:
-        """The priority of the most urgent open alarm of the whole ward, or "none"."""
-        alarms = self._box.open() + [alarm for session in self._sessions.values() for alarm in session.alarms()]
-        return str(min(alarms, key=urgency).priority) if alarms else "none"
+    # ------------------------------------------------------------------ what is heard
+
+    def sounding(self) -> str:
+        """The priority that must be heard now, of the whole ward, or "none": the annunciator sounds it."""
+        loudest = signalling(self._all_alarms())
+        if self._pause is not None:
+            why = self._pause.over(loudest, self._clock.monotonic_s())
+            if why is None:
+                return "none"
+            self._end_pause("gateway", why)
+        return str(loudest) if loudest is not None else "none"
+
+    def restore_pause(self, audits: Sequence[Event]) -> None:
+        """Take over an audio pause of before a restart (`audits`: the box's newest, oldest first)."""
+        said = [one for one in audits if isinstance(one, Audit) and one.action in ("audio_pause", "audio_resume")]
+        if not said or said[-1].action != "audio_pause":
+            return
+        last, now_us = said[-1], self._clock.now_us()
+        until_us, level = last.detail.get("until_us"), last.detail.get("level")
+        if not isinstance(until_us, int) or level not in list(Priority) or last.start_us > now_us:
+            return  # a clock that went back: silence is not prolonged by it
+        left_s = min((until_us - now_us) / US_PER_S, PAUSE_S_MAX)
+        if left_s >= 1.0:
+            self._pause = AudioPause.begin(last.actor, Priority(str(level)), left_s, self._clock.monotonic_s())
+
+    def speaker(self, state: str, detail: str) -> None:
+        """The annunciator tells how its loudspeaker does ("ok" or "degraded")."""
+        if (state, detail) != self._speaker:
+            self._speaker = (state, detail)
+            self.parts.set("annunciator", state, detail)
+        self.condition("loudspeaker", state == "degraded", detail=detail)
+
+    def _audio(self) -> str:
+        """What the screens say of the box's sound."""
+        state, detail = self._speaker
+        return self.facts.audio if self.facts.audio != "on" or state == "ok" else detail
+
+    def _end_pause(self, actor: str, why: str) -> None:
+        self._pause = None
+        self.audit(actor, "audio_resume", why=why)
+        self.ring.ward_changed()
+
+    def _all_alarms(self) -> list[Alarm]:
+        return self._box.open() + [alarm for session in self._sessions.values() for alarm in session.alarms()]
 
     # ------------------------------------------------------------------ what is shown
 
@@ -203,13 +247,18 @@ class WardMonitor:
         """The ward as the screens show it now."""
         now_us = self._clock.now_us()
         stored = self.recorder.health.stored_us
-        return Ward(
+        ward = Ward(
             v=wire.VERSION, time_us=now_us, started_us=self.facts.started_us, version=self.facts.version,
-            demonstration=self.facts.demonstration, audio=self.facts.audio, parts=self.parts.views(),
+            demonstration=self.facts.demonstration, audio=self._audio(), parts=self.parts.views(),
             patients=[s.board.view(s.alarms(), now_us, stored.get(key)) for key, s in self._sessions.items()],
             alarms=[alarm_view(alarm) for alarm in self._box.open()],
             script=self._script(now_us), stored_in=self.facts.stored_in,
         )  # fmt: skip
+        if self._pause is not None:
+            left_s = self._pause.remaining_s(self._clock.monotonic_s())
+            ward["audio_paused_until_us"] = now_us + round(left_s * US_PER_S)
+            ward["audio_paused_by"] = self._pause.by
+        return ward
 
     def _script(self, now_us: int) -> list[ScriptStep]:
         at_s = (now_us - self.facts.started_us) / US_PER_S
@@ -229,6 +278,8 @@ class WardMonitor:
             "events": self._answer_events,
             "strip": self._answer_strip,
             "acknowledge": self._answer_acknowledge,
+            "audio_pause": self._answer_audio_pause,
+            "audio_resume": self._answer_audio_resume,
             "audit": self._answer_audit,
             "part": self._answer_part,
         }
@@ -257,9 +308,7 @@ class WardMonitor:
         return strip
 
     async def _answer_acknowledge(self, request: dict[str, Any]) -> dict[str, str]:
-        alarm, by = str(request.get("alarm")), str(request.get("by") or "").strip()
-        if not 0 < len(by) <= 100:
-            raise RequestError("bad_request", "acknowledge: `by` must name who acknowledges (1 to 100 characters)")
+        alarm, by = str(request.get("alarm")), _named(request)
         now_us = self._clock.now_us()
         if any(one.alarm == alarm for one in self._box.open()):
             self.events(self._box.acknowledge(alarm, by, now_us))
@@ -268,8 +317,29 @@ class WardMonitor:
         self.audit(by, "acknowledge", alarm=alarm)
         if not await self.recorder.flush():  # what is called acknowledged is on disk, or the answer says so
             raise RequestError("not_possible", "acknowledged on screen, but the records cannot be written now")
-        now_open = self._box.open() + [one for session in self._sessions.values() for one in session.alarms()]
-        return {"alarm": alarm, "state": next((str(one.state) for one in now_open if one.alarm == alarm), "ended")}
+        state = next((str(one.state) for one in self._all_alarms() if one.alarm == alarm), "ended")
+        return {"alarm": alarm, "state": state}
+
+    async def _answer_audio_pause(self, request: dict[str, Any]) -> dict[str, int]:
+        by, seconds = _named(request), _number(request, "seconds", round(PAUSE_S_MAX))
+        loudest = signalling(self._all_alarms())
+        if loudest is None:
+            raise RequestError("not_possible", "audio_pause: no alarm sounds; a pause is no alarm turned off before")
+        try:
+            self._pause = AudioPause.begin(by, loudest, seconds, self._clock.monotonic_s())
+        except ValueError as error:
+            raise RequestError("bad_request", str(error)) from error
+        until_us = self._clock.now_us() + seconds * US_PER_S
+        self.audit(by, "audio_pause", seconds=seconds, until_us=until_us, level=str(loudest))
+        self.ring.ward_changed()
+        await self.recorder.flush()
+        return {"audio_paused_until_us": until_us}
+
+    async def _answer_audio_resume(self, request: dict[str, Any]) -> dict[str, Json]:
+        by = _named(request)
+        if self._pause is not None:
+            self._end_pause(by, "asked for")
+        return {}
 
     async def _answer_audit(self, request: dict[str, Any]) -> dict[str, str]:
         detail = request.get("detail")
@@ -285,7 +355,10 @@ class WardMonitor:
         state = str(request.get("state"))
         if state not in ("ok", "starting", "degraded", "failed"):
             raise RequestError("bad_request", f"part: state {state!r} is not known")
-        self.parts.set(str(request.get("part"))[:40], state, str(request.get("detail"))[:200])
+        part, detail = str(request.get("part"))[:40], str(request.get("detail"))[:200]
+        if part == "annunciator" and state == "ok":
+            state, detail = self._speaker  # its process runs; whether it can be heard it says itself
+        self.parts.set(part, state, detail)
         return {}
 
     def _session(self, patient: object) -> PatientSession:
@@ -299,6 +372,13 @@ class WardMonitor:
             if any(one.alarm == alarm for one in session.alarms()):
                 return session
         raise RequestError("unknown_alarm", "this alarm is not open: it ended, or was acknowledged elsewhere")
+
+
+def _named(request: dict[str, Any]) -> str:
+    by = str(request.get("by") or "").strip()
+    if not 0 < len(by) <= 100:
+        raise RequestError("bad_request", f"{request.get('op')}: `by` must name who does it (1 to 100 characters)")
+    return by
 
 
 def _number(request: dict[str, Any], name: str, default: int | None = None) -> int:
