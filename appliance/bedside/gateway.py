@@ -24,6 +24,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from bedside.alarms.limits import PatientLimits
 from bedside.alarms.table import limits
 from bedside.alarms.watch import PatientWatch
 from bedside.ble.air import Air
@@ -54,12 +55,13 @@ from bedside.settings import Home, PatientSetting, Settings
 from bedside.ward.heartbeat import Heartbeat, read_report
 from bedside.ward.parts import keep_running
 from bedside.ward.socket import GatewaySocket
-from bedside.ward.ward import Admission, WardFacts, WardMonitor
+from bedside.ward.ward import Admission, WardFacts, WardMonitor, limits_of
 
 log = logging.getLogger(__name__)
 
 HEALTH_S = 2.0
 PAUSE_LOOK_US = 130_000_000  # an audio pause that was begun longer ago is over
+LIMITS_LOOK_US = 3_600_000_000
 DISK_BYTES_MIN = 500_000_000  # about two months of one patient
 
 
@@ -264,13 +266,22 @@ async def _compose(
     for one in wanted:
         admission = await edges.records_worker.run(lambda one=one: admit(one))  # type: ignore[misc]
         open_alarms = await edges.records_worker.run(lambda a=admission: store.open_alarms(a.patient.id))  # type: ignore[misc]
-        ward.admit(admission, open_alarms)
+        limits_then = await edges.records_worker.run(lambda a=admission: _limits_of(store, a.patient.id, edges))  # type: ignore[misc]
+        ward.admit(admission, open_alarms, limits_then)
     now_us = edges.clock.now_us()
     recent = lambda: store.events(None, now_us - PAUSE_LOOK_US, now_us + 1, ("audit",))  # noqa: E731
     ward.restore_pause(await edges.records_worker.run(recent))
     ward.restore_box(await edges.records_worker.run(lambda: store.open_alarms(None)))
     _say_how_it_began(ward, store, model_fault)
     return Gateway(home, ward, store, edges, sender, virtual, radio)
+
+
+def _limits_of(store: RecordStore, patient: str, edges: Edges) -> PatientLimits | None:
+    """Limits that were in force when monitoring last ended: they are noted every few minutes while they are."""
+    now_us, newest_us = edges.clock.now_us(), store.newest_us(patient)
+    if newest_us is None:
+        return None
+    return limits_of(store.events(patient, min(newest_us, now_us) - LIMITS_LOOK_US, 2**62, ("audit",)), now_us)
 
 
 def _say_how_it_began(ward: WardMonitor, store: RecordStore, model_fault: str | None) -> None:

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from bedside.alarms.beat_rules import BeatRules
 from bedside.alarms.clock import EngineClock
 from bedside.alarms.lifecycle import Scribe, Track, urgency
+from bedside.alarms.limits import PatientLimits
 from bedside.alarms.signal_rules import SignalRules
 from bedside.alarms.signs import Sign
 from bedside.alarms.table import URGENCY, Condition, ConditionTable, default_table
@@ -76,6 +77,7 @@ class AlarmEngine:
     ) -> None:
         self.patient = patient
         self.table = table if table is not None else default_table()
+        self._base = self.table
         self._clock = EngineClock()
         self._scribe = Scribe(patient, ids, self.table, simulated)
         self._tracks: dict[tuple[str, str], Track] = {}
@@ -132,6 +134,12 @@ class AlarmEngine:
         end_us = self._clock.now_us if momentary or not on else None
         fields: Evidence = {name: _plain(value) for name, value in (evidence or {}).items()}
         return self._apply([Sign(kind=kind, on=on, key=key, onset_us=onset_us, end_us=end_us, fields=fields)])
+
+    def set_limits(self, limits: PatientLimits) -> None:
+        """This patient's limits from now on; what already alarms is held against them with its next value."""
+        self.table = limits.table(self._base)
+        self._vitals.change(self.table)
+        self._beats.change(self.table)
 
     def acknowledge(self, alarm: str, by: str, now_us: int) -> list[Event]:
         """`by` has seen the alarm: silent while its condition lasts (until the reminder), gone when it is over.

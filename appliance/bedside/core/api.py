@@ -10,6 +10,8 @@ Operations (`op`), their arguments and results:
 | `acknowledge` | alarm, by | `{"alarm", "state"}` |
 | `audio_pause` | by, seconds (1 to 120; default 120) | `{"audio_paused_until_us"}`; `not_possible`: nothing sounds |
 | `audio_resume` | by | `{}` |
+| `limits` | patient | list of `LimitView` |
+| `set_limit` | patient, code, low, high, severe_low (or null: as it is), by | `LimitView` |
 | `subscribe` | after (sequence number, or null) | pushes of `WaveBatch`, then every 100 ms a new one |
 | `audit` | actor, action, detail | `{}` |
 | `stop` | | `{}`: the gateway ends cleanly |
@@ -72,6 +74,26 @@ class AlarmView(TypedDict):
     evidence: dict[str, Json]
 
 
+class LimitView(TypedDict):
+    """What alarms for one number of one patient, and what it may be set to. A range is `[least, greatest]`."""
+
+    code: str
+    label: str
+    unit: str
+    step: int
+    preset: str
+    low: int | None
+    high: int | None
+    severe_low: float | None  # desaturation, extreme bradycardia
+    severe_high: float | None  # extreme tachycardia
+    low_range: list[int] | None  # null: there is no such limit to set
+    high_range: list[int] | None
+    severe_low_range: list[int] | None
+    preset_low: int | None
+    preset_high: int | None
+    changed: bool
+
+
 class WearableView(TypedDict):
     """A wearable and its link."""
 
@@ -94,6 +116,7 @@ class PatientView(TypedDict):
     signals: list[SignalView]
     rhythm: str | None  # label of the current rhythm episode
     alarms: list[AlarmView]  # most urgent first
+    limits_changed: NotRequired[bool]  # there and true when her limits are not the preset's
     wearables: list[WearableView]
     newest_sample_us: int | None
     stored_us: int | None  # everything up to here is on disk

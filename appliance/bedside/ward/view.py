@@ -72,6 +72,10 @@ class PatientBoard:
         self._wearables = {wearable: _Wearable(wearable, name) for wearable, name in wearable_names.items()}
         self._rhythm: Rhythm | None = None
 
+    def set_limits(self, limits: Limits) -> None:
+        """Other limits stand beside the numbers from now on."""
+        self._limits = limits
+
     def stream(self, info: StreamInfo, newest_us: int) -> None:
         """Samples of a stream arrived, the newest at `newest_us`."""
         signal = self._signals.setdefault(info.id, _Signal(info))

@@ -14,9 +14,14 @@ from typing import Any, Protocol
 
 from bedside.alarms.audio import PAUSE_S_MAX, AudioPause, signalling
 from bedside.alarms.engine import AlarmEngine
+from bedside.alarms.limits import FIELDS, PatientLimits, preset, read_back
+from bedside.alarms.limits import view as limit_view
+from bedside.alarms.table import default_table
+from bedside.alarms.table import limits as table_limits
 from bedside.alarms.watch import PatientWatch
 from bedside.core import wire
-from bedside.core.api import ScriptStep, Ward
+from bedside.core.api import PatientView, ScriptStep, Ward
+from bedside.core.codes import Code
 from bedside.core.events import Alarm, Audit, Event, Json, Priority, to_dict
 from bedside.core.ids import IdSource
 from bedside.core.physiology import ScriptLine
@@ -37,6 +42,8 @@ log = logging.getLogger(__name__)
 STRIP_S_MAX = 60
 EVENTS_MAX = 10_000
 TICK_S = 0.5
+LIMITS_SAID_S = 600.0
+SET_LIMIT, LIMITS_IN_FORCE = "set_limit", "limits_in_force"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,15 +104,19 @@ class WardMonitor:
         self._sessions: dict[str, PatientSession] = {}
         self._scripts: dict[str, tuple[ScriptLine, ...]] = {}
         self._pause: AudioPause | None = None
+        self._patient_limits: dict[str, PatientLimits] = {}  # that are not the preset's
+        self._limits_said_s = -LIMITS_SAID_S
         self._speaker: tuple[str, str] = ("ok", "running")  # as the annunciator tells of its loudspeaker
 
     # ------------------------------------------------------------------ patients
 
-    def admit(self, admission: Admission, was_open: Sequence[Alarm] = ()) -> None:
-        """Begin to watch a patient (before `run`); `was_open` are her alarms of before a restart."""
+    def admit(self, admission: Admission, was_open: Sequence[Alarm] = (), limits: PatientLimits | None = None) -> None:
+        """Begin to watch a patient (before `run`); `was_open` and `limits` are hers of before a restart."""
         patient = admission.patient
         board = PatientBoard(patient, admission.wearable_names, self._limits)
         session = PatientSession(board, admission.sources, lambda: self._new_watch(patient), self, self._clock)
+        if limits is not None and limits != preset():
+            self._set_limits(session, limits)
         self._sessions[patient.id] = session
         self._scripts[patient.id] = admission.script
         if was_open:
@@ -131,6 +142,7 @@ class WardMonitor:
             await asyncio.sleep(TICK_S)
             self.events(self._box.advance(self._clock.now_us()))
             self.sounding()
+            self._say_limits()
 
     def oldest_tick_s(self) -> float:
         """Monotonic time at which the session that is furthest behind last ticked: the heartbeat's proof."""
@@ -175,11 +187,11 @@ class WardMonitor:
         """A technical condition of the box began or ended; `key` tells several of one kind apart."""
         self.events(self._box.set_condition(kind, on, self._clock.now_us(), key=key, evidence=dict(fields)))
 
-    def audit(self, actor: str, action: str, **detail: Json) -> None:
-        """Note in the records who did what."""
+    def audit(self, actor: str, action: str, *, patient: str | None = None, **detail: Json) -> None:
+        """Note in the records (of the box, or of a patient) who did what."""
         now_us = self._clock.now_us()
         self.recorder.keep(
-            Audit(id=self._ids.event(), patient=None, start_us=now_us, end_us=now_us, actor=actor, action=action,
+            Audit(id=self._ids.event(), patient=patient, start_us=now_us, end_us=now_us, actor=actor, action=action,
                   detail=dict(detail))
         )  # fmt: skip
 
@@ -195,6 +207,47 @@ class WardMonitor:
         failing = health.error is not None
         self.parts.set("records", "degraded" if failing else "ok", health.error or "running")
         self.condition("records", failing, detail=health.error or "", dropped=health.dropped)
+
+    # ------------------------------------------------------------------ limits
+
+    def _set_limits(self, session: PatientSession, limits: PatientLimits) -> None:
+        if limits == preset():
+            self._patient_limits.pop(session.patient, None)
+        else:
+            self._patient_limits[session.patient] = limits
+        shown = table_limits(limits.table(default_table()))
+        session.set_limits(limits, {**self._limits, **shown})
+
+    def _say_limits(self) -> None:
+        """Note limits in force again and again, so that a start finds them among the newest records."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._limits_said_s < LIMITS_SAID_S:
+            return
+        self._limits_said_s = now_s
+        for patient, limits in self._patient_limits.items():
+            self.audit("gateway", LIMITS_IN_FORCE, patient=patient, limits=limits.plain())
+
+    async def _answer_limits(self, request: dict[str, Any]) -> list[dict[str, Json]]:
+        session = self._session(request.get("patient"))
+        limits = self._patient_limits.get(session.patient, preset())
+        return [limit_view(limits, code) for code in FIELDS]
+
+    async def _answer_set_limit(self, request: dict[str, Any]) -> dict[str, Json]:
+        session, by = self._session(request.get("patient")), _named(request)
+        before = self._patient_limits.get(session.patient, preset())
+        try:
+            code = Code(str(request.get("code")))
+            limits = before.changed(code, request.get("low"), request.get("high"), request.get("severe_low"))
+        except ValueError as error:
+            asked = str(request.get("code"))[:60]
+            self.audit(by, "set_limit_refused", patient=session.patient, code=asked, why=str(error)[:200])
+            raise RequestError("bad_request", f"set_limit: {error}") from error
+        self._set_limits(session, limits)
+        self.audit(by, SET_LIMIT, patient=session.patient, code=str(code), before=before.plain(), limits=limits.plain())
+        self.ring.ward_changed()
+        if not await self.recorder.flush():
+            raise RequestError("not_possible", "the limit is in force, but the records cannot be written now")
+        return limit_view(limits, code)
 
     # ------------------------------------------------------------------ what is heard
 
@@ -250,7 +303,7 @@ class WardMonitor:
         ward = Ward(
             v=wire.VERSION, time_us=now_us, started_us=self.facts.started_us, version=self.facts.version,
             demonstration=self.facts.demonstration, audio=self._audio(), parts=self.parts.views(),
-            patients=[s.board.view(s.alarms(), now_us, stored.get(key)) for key, s in self._sessions.items()],
+            patients=[self._patient_view(session, now_us, stored) for session in self._sessions.values()],
             alarms=[alarm_view(alarm) for alarm in self._box.open()],
             script=self._script(now_us), stored_in=self.facts.stored_in,
         )  # fmt: skip
@@ -259,6 +312,12 @@ class WardMonitor:
             ward["audio_paused_until_us"] = now_us + round(left_s * US_PER_S)
             ward["audio_paused_by"] = self._pause.by
         return ward
+
+    def _patient_view(self, session: PatientSession, now_us: int, stored: Mapping[str, int]) -> PatientView:
+        view = session.board.view(session.alarms(), now_us, stored.get(session.patient))
+        if session.patient in self._patient_limits:
+            view["limits_changed"] = True
+        return view
 
     def _script(self, now_us: int) -> list[ScriptStep]:
         at_s = (now_us - self.facts.started_us) / US_PER_S
@@ -278,6 +337,8 @@ class WardMonitor:
             "events": self._answer_events,
             "strip": self._answer_strip,
             "acknowledge": self._answer_acknowledge,
+            "limits": self._answer_limits,
+            "set_limit": self._answer_set_limit,
             "audio_pause": self._answer_audio_pause,
             "audio_resume": self._answer_audio_resume,
             "audit": self._answer_audit,
@@ -372,6 +433,19 @@ class WardMonitor:
             if any(one.alarm == alarm for one in session.alarms()):
                 return session
         raise RequestError("unknown_alarm", "this alarm is not open: it ended, or was acknowledged elsewhere")
+
+
+def limits_of(audits: Sequence[Event], now_us: int) -> PatientLimits | None:
+    """The limits that a patient's newest audits (oldest first) say are in force; None: nothing is said."""
+    said = [one for one in audits if isinstance(one, Audit) and one.action in (SET_LIMIT, LIMITS_IN_FORCE)]
+    said = [one for one in said if one.start_us <= now_us] or said  # a clock that went back left times ahead
+    if not said:
+        return None
+    try:
+        return read_back(said[-1].detail.get("limits"))
+    except ValueError:
+        log.exception("limits in the records cannot be used: the preset is in force")
+        return None
 
 
 def _named(request: dict[str, Any]) -> str:

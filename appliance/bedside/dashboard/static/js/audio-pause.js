@@ -8,9 +8,10 @@ const BELL_PAUSED = "M5 8a5 5 0 0 1 10 0c0 3.500 1 5 1.800 5.800H3.200C4 13 5 11
 export class AudioPause {
   constructor(button) {
     this.button = button;
-    this.words = el("span");
+    this.words = el("span", { class: "pause-word" });
+    this.time = el("span");
     this.untilMs = 0;
-    button.replaceChildren(icon(BELL_PAUSED), this.words);
+    button.replaceChildren(icon(BELL_PAUSED), this.words, this.time);
     button.addEventListener("click", () => this.press());
   }
 
@@ -22,12 +23,14 @@ export class AudioPause {
     this.button.classList.toggle("on", this.untilMs > 0);
     this.button.title =
       this.untilMs > 0 ? `Sound paused by ${ward.audio_paused_by ?? "someone"}. Press to let it sound again` : "Silence the box for two minutes; a more urgent alarm sounds all the same";
+    this.button.setAttribute("aria-label", this.untilMs > 0 ? "Sound paused: let it sound again" : "Pause sound");
     show(this.button, loud || this.untilMs > 0);
   }
 
   tick(boxMs) {
     const paused = this.untilMs > 0;
-    put(this.words, paused ? `Sound paused ${timerText(Math.max(0, Math.ceil((this.untilMs - boxMs) / 1000)))}` : "Pause sound");
+    put(this.words, paused ? "Sound paused" : "Pause sound");
+    put(this.time, paused ? ` ${timerText(Math.max(0, Math.ceil((this.untilMs - boxMs) / 1000)))}` : "");
   }
 
   async press() {
