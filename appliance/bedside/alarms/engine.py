@@ -94,7 +94,11 @@ class AlarmEngine:
         self._signals.stream(info)
 
     def feed(self, event: Event, now_us: int) -> list[Event]:
-        """One event of this patient; alarms and suppressions that follow, in order."""
+        """One event of this patient; alarms and suppressions that follow, in order.
+
+        Raises `ValueError` for an event of another patient.
+        """
+        self._ours(event)
         self._clock.tell(now_us)
         return self._apply(self._signs(event))
 
@@ -160,8 +164,11 @@ class AlarmEngine:
     def restore(self, alarms: Sequence[Alarm], now_us: int) -> list[Event]:
         """Take over alarms that were open before a restart; each is said again, in its state.
 
-        A condition that was on counts as on until its signal was valid for a while without it.
+        A condition that was on counts as on until its signal was valid for a while without it. Raises `ValueError`
+        for an alarm of another patient, and takes over none.
         """
+        for alarm in alarms:
+            self._ours(alarm)
         self._clock.tell(now_us)
         events: list[Event] = []
         for alarm in sorted(alarms, key=urgency):
@@ -185,6 +192,10 @@ class AlarmEngine:
     def open(self) -> list[Alarm]:
         """Alarms that are not ended, most urgent first."""
         return sorted((one.alarm for one in self._tracks.values() if one.alarm is not None), key=urgency)
+
+    def _ours(self, event: Event) -> None:
+        if event.patient != self.patient:
+            raise ValueError("alarms: an event of another patient")
 
     # ------------------------------------------------------------------ events to signs
 
