@@ -6,6 +6,8 @@ import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -249,3 +251,35 @@ def test_a_full_disk_silences_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
         assert faults(pulses(box.file(1)), "medium") == []
         box.now_s += SILENCE_S + 1
         assert faults(pulses(box.file(2)), "high") == []
+
+
+def test_the_process_is_heard_when_a_gateway_falls_silent_and_loads_little(tmp_path: Path) -> None:
+    home, heard = Home(tmp_path / "home"), tmp_path / "heard"
+    fake_player(heard, LISTEN)
+    environment = {
+        **os.environ,
+        "PATH": f"{heard}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    command = [sys.executable, "-m", "bedside.cli", "annunciator", "--home", str(home.path)]
+    with (
+        subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender,
+    ):
+        try:
+            until(home.annunciator_socket.exists)
+            until((heard / "heard-0.wav").exists)
+            message = {"v": 1, "run": "one", "state": "monitoring", "alarm": "medium"}
+            sender.sendto(json.dumps(message).encode(), str(home.annunciator_socket))
+            until((heard / "heard-1.wav").exists)
+            until((heard / "heard-2.wav").exists)  # nothing more was sent
+            maps = Path(f"/proc/{process.pid}/maps").read_text()
+        finally:
+            process.terminate()
+            process.wait(30)
+    assert faults(pulses(heard / "heard-1.wav"), "medium") == []
+    stopped = pulses(heard / "heard-2.wav")
+    assert faults(stopped, "high") == [] and len({round(one.fundamental_hz) for one in stopped}) > 1
+    report = json.loads(home.annunciator_report.read_text())
+    assert (report["state"], report["player"], report["last_error"]) == ("lost", "aplay", None)
+    assert not [word for word in ("scipy", "tflite", "bumble", "sqlite") if word in maps]
