@@ -18,7 +18,7 @@ import click
 from bedside.core.api import NumericView, PatientView, Ward
 from bedside.core.errors import SetupError
 from bedside.core.time import iso_utc
-from bedside.settings import Home, Settings, home_from, settings_from
+from bedside.settings import Home, Settings, demonstration_home, home_from, settings_from
 
 if TYPE_CHECKING:
     from bedside.supervisor import Child
@@ -30,11 +30,8 @@ PORTS_TRIED = 20
 
 
 def _place(home: Path | None, demonstration: bool) -> Home:
-    """The data folder; the demonstration has its own, so that it never mixes with patients."""
-    place = home_from(home)
-    if demonstration and home is None and "BEDSIDE_HOME" not in os.environ:
-        return Home(place.path.with_name("bedside-demonstration"))
-    return place
+    """The data folder: as named, else the demonstration's own, else the user's."""
+    return demonstration_home() if demonstration and home is None else home_from(home)
 
 
 def _free_port(host: str, wanted: int, given: bool) -> int:
@@ -279,3 +276,35 @@ def annunciator(home: Path | None, muted: bool) -> None:
     place.make()
     set_up_logs(place.logs, "annunciator")
     main(place.path, muted=muted)
+
+
+@click.command()
+@click.option("--hours", type=click.FloatRange(0.01, 24), default=1.0, show_default=True, help="ECG for the pipeline.")
+@click.option("--wearables", type=click.IntRange(0, 200), default=8, show_default=True, help="Virtual ones; 0: none.")
+@click.option("--seconds", type=click.FloatRange(45, 3600), default=60.0, show_default=True, help="How long they run.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def bench(hours: float, wearables: int, seconds: float, as_json: bool) -> None:
+    """Measure cost and latency on this machine: the pipeline beside two peers, then a live ward in real time.
+
+    Machines are noisy: compare ratios of one run, not figures of two.
+    """
+    import tempfile
+
+    from bedside.evaluate.bench import as_text, measure
+    from bedside.live_bench import live_text, measure_live
+    from bedside.records.store import open_store
+    from bedside.supervisor import show_json
+
+    with tempfile.TemporaryDirectory(prefix="bedside-bench-") as folder:
+        store = open_store(Home(Path(folder)))
+        try:
+            pipeline = measure(hours, store)
+        finally:
+            store.close()
+    if not as_json:
+        click.echo(as_text(pipeline))
+    live = measure_live(wearables, seconds) if wearables else None
+    if as_json:
+        click.echo(show_json({"pipeline": pipeline, "live": live}))
+    elif live is not None:
+        click.echo(live_text(live))

@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import os
 import random
 import shutil
 import signal
@@ -42,14 +41,10 @@ from bedside.core.time import Clock, ThreadWorker, Worker
 from bedside.models import shipped
 from bedside.models.beats import BeatClassifier
 from bedside.models.inference import Model
-from bedside.network import recipient
-from bedside.network.identity import Identity, write_public
-from bedside.network.keyfiles import load_or_make
+from bedside.network import embedded
 from bedside.network.links import UnixLink
 from bedside.network.measure import measure
-from bedside.network.outbox import KEY_BYTES as OUTBOX_KEY_BYTES
-from bedside.network.outbox import Outbox
-from bedside.network.sender import NetworkSender
+from bedside.network.sender import NetworkSender, open_sender
 from bedside.records.store import RecordStore, open_store
 from bedside.settings import Home, PatientSetting, Settings
 from bedside.ward.heartbeat import Heartbeat, read_report
@@ -62,6 +57,7 @@ log = logging.getLogger(__name__)
 HEALTH_S = 2.0
 PAUSE_LOOK_US = 130_000_000  # an audio pause that was begun longer ago is over
 LIMITS_LOOK_US = 3_600_000_000
+RESUME_LOOK_BACK_US = 600 * 1_000_000
 DISK_BYTES_MIN = 500_000_000  # about two months of one patient
 
 
@@ -396,10 +392,10 @@ class _Resuming:
         self._closed = False
 
     async def items(self) -> AsyncIterator[Item]:
-        first = await self._edges.records_worker.run(self._next_index)
+        first, ended_us = await self._edges.records_worker.run(self._where_it_ended)
         if self._closed:
             return
-        config = dataclasses.replace(self._config, ecg_first_index=first)
+        config = dataclasses.replace(self._config, ecg_first_index=first, ecg_resumed_us=ended_us)
         self._session = WearableSession(config, self._radio, self._edges.clock, self._edges.randomness)
         async for item in self._session.items():
             yield item
@@ -409,8 +405,13 @@ class _Resuming:
         if self._session is not None:
             await self._session.close()
 
-    def _next_index(self) -> int:
-        return self._store.next_index(self._config.ecg_stream) if self._config.ecg_stream is not None else 0
+    def _where_it_ended(self) -> tuple[int, int | None]:
+        """The index with which the stored stream goes on, and when its last sample ended."""
+        stream, newest_us = self._config.ecg_stream, self._store.newest_us(self._config.patient)
+        if stream is None or newest_us is None:
+            return 0, None
+        blocks = list(self._store.blocks(stream, newest_us - RESUME_LOOK_BACK_US, newest_us + 1))
+        return self._store.next_index(stream), blocks[-1].end_us if blocks else None
 
 
 # ---------------------------------------------------------------- network
@@ -422,33 +423,15 @@ async def _sender(
     """The way to the operator; None when this gateway has no link to one."""
     if link is None:
         return None
-    identity = Identity.load_or_make(home.keys)
-    write_public(identity, home.keys / "gateway-public.json")
     if demonstration:  # its care team lives in a folder of the same box; on a site it is another machine
-        home.recipient.mkdir(mode=0o700, parents=True, exist_ok=True)
-        recipient.add(home.keys / "recipients", recipient.init(home.recipient))
-        recipient.trust(home.recipient, home.keys / "gateway-public.json")
-    key = load_or_make(home.keys / "outbox.key", lambda: os.urandom(OUTBOX_KEY_BYTES))
-    return NetworkSender(
-        outbox=await edges.network_worker.run(lambda: Outbox.open(home.outbox_db, key)),
-        link=link,
-        identity=identity,
-        recipients=recipient.read_recipients(home.keys / "recipients"),
-        measured=measure({"beats": model.digest} if model is not None else {}),
-        clock=edges.clock,
-        worker=edges.network_worker,
-        token=lambda: _enrolment_token(home),
-        epoch_s=settings.epoch_s,
-        slot_s=settings.slot_s,
-    )
-
-
-def _enrolment_token(home: Home) -> str | None:
-    """The operator's one-time token, put there by whoever installs the box (the embedded operator offers its own)."""
-    try:
-        return home.operator_token.read_text().strip() or None
-    except FileNotFoundError:
-        return None
+        embedded.prepare(home)
+    measured = measure({"beats": model.digest} if model is not None else {})
+    return await edges.network_worker.run(
+        lambda: open_sender(
+            home, measured=measured, clock=edges.clock, worker=edges.network_worker, link=link,
+            epoch_s=settings.epoch_s, slot_s=settings.slot_s,
+        )
+    )  # fmt: skip
 
 
 async def serve(home: Home, settings: Settings, clock: Clock, bodies: Sequence[Body]) -> None:

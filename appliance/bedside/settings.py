@@ -114,6 +114,12 @@ class Home:
             ) from error
 
 
+def demonstration_home() -> Home:
+    """The demonstration's own data folder, so that it never mixes with patients; `BEDSIDE_HOME` wins here too."""
+    place = home_from()
+    return place if os.environ.get("BEDSIDE_HOME") else Home(place.path.with_name("bedside-demonstration"))
+
+
 def home_from(option: str | Path | None = None) -> Home:
     """The data folder: the option, else `BEDSIDE_HOME`, else the user's data folder."""
     chosen = option or os.environ.get("BEDSIDE_HOME") or user_data_path("bedside")

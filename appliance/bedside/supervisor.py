@@ -251,8 +251,8 @@ def leash() -> None:
     """End this process (SIGTERM) when its standard input is closed: its supervisor has died."""
 
     def wait() -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while sys.stdin.buffer.read(1):
+        with contextlib.suppress(OSError):  # the descriptor itself: a lock on `sys.stdin` would abort a normal exit
+            while os.read(0, 1):
                 pass
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -10,6 +10,8 @@ from bedside.core.codes import Code
 from bedside.core.events import AlarmState, BeatClass, Finding, Priority, RhythmLabel
 from bedside.core.samples import LinkState
 
+pytestmark = pytest.mark.requirement("ALM-001", "ALM-003", "GWY-003")
+
 ACTIVE, ACKNOWLEDGED, LATCHED, ENDED = (
     AlarmState.ACTIVE,
     AlarmState.ACKNOWLEDGED,

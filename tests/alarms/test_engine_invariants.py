@@ -15,6 +15,8 @@ from bedside.core.codes import Code
 from bedside.core.events import Alarm, AlarmState, BeatClass, Event, Priority, RhythmLabel
 from bedside.core.samples import LinkState
 
+pytestmark = pytest.mark.requirement("ALM-002")
+
 ALLOWED: dict[tuple[AlarmState | None, AlarmState], set[str | None]] = {  # step of one alarm: what may have caused it
     (None, AlarmState.ACTIVE): {None},
     (AlarmState.ACTIVE, AlarmState.ACKNOWLEDGED): {"acknowledged"},

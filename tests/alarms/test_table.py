@@ -12,6 +12,8 @@ from bedside.alarms.table import default_table, limits, parse_table
 from bedside.core.codes import Code
 from bedside.core.events import AlarmClass, Priority
 
+pytestmark = pytest.mark.requirement("ALM-004")
+
 TEXT = resources.files("bedside.alarms").joinpath("conditions.toml").read_text("utf-8")
 TABLE = default_table()
 

@@ -24,6 +24,8 @@ from bedside.core.events import (
 from bedside.simulation.bodies import SimulatedBody
 from bedside.simulation.happenings import Happening, What
 
+pytestmark = pytest.mark.requirement("ALM-005")
+
 ACTIVE, LATCHED, ENDED = AlarmState.ACTIVE, AlarmState.LATCHED, AlarmState.ENDED
 
 

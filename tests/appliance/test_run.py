@@ -22,6 +22,8 @@ from bedside.records.store import open_store
 from bedside.settings import Home
 from bedside.supervisor import ask
 
+pytestmark = pytest.mark.requirement("GWY-002", "GWY-004", "GWY-005")
+
 
 @pytest.fixture(scope="module")
 def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWard]:

@@ -30,6 +30,8 @@ from bedside.attestation.alert import (
 from bedside.core.events import Alarm, AlarmClass, AlarmState, Priority
 from bedside.core.sealing import OpeningKey
 
+pytestmark = pytest.mark.requirement("ATT-003")
+
 KEY = OpeningKey.generate()
 SIGNER = KeySigner()
 SENDERS = {sign1.key_id(SIGNER.public_key): SIGNER.public_key}

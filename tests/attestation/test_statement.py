@@ -36,6 +36,8 @@ from bedside.attestation.statement import (
 from bedside.attestation.verify import MANDATORY, read
 from bedside.attestation.work import WORK_DEPTH, WORK_SLOTS
 
+pytestmark = pytest.mark.requirement("ATT-001")
+
 SIGNER = KeySigner()
 NAMES = st.text(string.ascii_letters + string.digits + " .-+", min_size=1, max_size=NAME_CHARS_MAX)
 HASHES = st.binary(min_size=32, max_size=32)

@@ -17,6 +17,8 @@ from bedside.attestation import sign1
 from bedside.attestation.statement import GENESIS, STATEMENT_BYTES, TYP, Claim, Status, make, statement_hash
 from bedside.attestation.verify import RECENT_MAX, STRICT, Arrival, Gateway, Refusal
 
+pytestmark = pytest.mark.requirement("ATT-001", "ATT-002")
+
 
 @dataclass(frozen=True)
 class Attack:

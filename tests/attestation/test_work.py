@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pytest
+
 from bedside.attestation.work import WORK_SLOTS, Commitment, WorkTree
 from bedside.core import merkle
+
+pytestmark = pytest.mark.requirement("ATT-004")
 
 
 def test_a_tree_has_the_same_size_without_work_with_some_and_with_too_much() -> None:

@@ -25,6 +25,8 @@ from bedside.ble.bumble_backend import BumbleClient, BumbleScanner, Central
 from bedside.ble.virtual import VirtualWearable
 from bedside.core.time import ScaledTimeLoop, VirtualTimeLoop
 
+pytestmark = pytest.mark.requirement("BLE-003")
+
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "real": asyncio.SelectorEventLoop,
     "scaled": lambda: ScaledTimeLoop(20.0),

@@ -36,6 +36,8 @@ from bedside.ble.cli import decode as decode_command
 from bedside.ble.date_time import Timestamp
 from bedside.core.errors import DecodeError
 
+pytestmark = pytest.mark.requirement("BLE-001")
+
 sfloats = st.integers(0, 0xFFFF).map(ieee11073.decode_sfloat)
 floats = st.integers(0, 0xFFFFFFFF).map(ieee11073.decode_float)
 u8, u16, u24 = st.integers(0, 0xFF), st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFF)

@@ -21,6 +21,8 @@ from bedside.core.physiology import RadioState
 from bedside.core.samples import Block, Contact, Gap, Item, LinkState, Reading, StreamInfo, Validity
 from bedside.core.time import ScaledTimeLoop
 
+pytestmark = pytest.mark.requirement("BLE-002", "BLE-003")
+
 
 def for_s(seconds: float) -> Any:
     async def script(_: Scene) -> None:

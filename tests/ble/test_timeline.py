@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bedside.ble.timeline import Placement, Timeline
+
+pytestmark = pytest.mark.requirement("BLE-002")
 
 T0_US = 1_780_000_000_000_000
 CLOCK_NS = 820_454_400_000_000_000

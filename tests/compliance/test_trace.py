@@ -10,6 +10,8 @@ from click.testing import CliRunner
 from bedside.compliance.trace import as_csv, make_trace, marks_in, trace
 from bedside.core.errors import SetupError
 
+pytestmark = pytest.mark.requirement("CMP-001")
+
 ROOT = Path(__file__).parents[2]
 
 

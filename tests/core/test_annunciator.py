@@ -9,11 +9,14 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bedside.annunciator import REPEAT_S, SILENCE_S, START_S, Annunciator, Watch
 from bedside.settings import Home
+
+pytestmark = pytest.mark.requirement("GWY-002")
 
 
 def test_it_says_so_within_ten_seconds_of_the_last_beat_and_goes_on_saying_it() -> None:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from bedside.core.merkle import inclusion_proof, leaf_hash, node_hash, root, verify_inclusion
 
+pytestmark = pytest.mark.requirement("ATT-004")
+
 # The test vectors of certificate-transparency-go and of RFC 6962's reference implementation: eight leaves.
 LEAVES = [bytes.fromhex(text) for text in (
     "", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f",

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from bedside.core.sealing import OVERHEAD_BYTES, OpeningKey, SealError, SealingKey
 
+pytestmark = pytest.mark.requirement("ATT-003")
+
 KEY = OpeningKey.generate()
 
 

@@ -9,6 +9,8 @@ import pytest
 from bedside.core.errors import SetupError
 from bedside.settings import Home, Settings, home_from, settings_from
 
+pytestmark = pytest.mark.requirement("GWY-005")
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:

@@ -13,6 +13,8 @@ from bedside.dashboard import access as door
 from bedside.dashboard.access import Access, Names, Session, clean_name, new_link, same_origin, store_token, token_file
 from bedside.settings import Home
 
+pytestmark = pytest.mark.requirement("DSH-001")
+
 
 class SetClock:
     def __init__(self) -> None:

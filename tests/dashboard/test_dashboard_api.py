@@ -14,6 +14,8 @@ from bedside.dashboard.feed import Feed
 from bedside.dashboard.serve import Dashboard
 from bedside.settings import Home
 
+pytestmark = pytest.mark.requirement("DSH-001")
+
 MAY_BE_OPEN = {"sign_in", "exchange", "health", "static"}
 
 

@@ -14,6 +14,8 @@ from bedside.dashboard.access import new_link
 from bedside.dashboard.serve import Dashboard
 from bedside.settings import Home
 
+pytestmark = pytest.mark.requirement("DSH-002", "DSH-003")
+
 PATIENCE_MS = 30_000
 COUNT_INK = """(canvas) => {
     const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;

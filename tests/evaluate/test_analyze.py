@@ -21,6 +21,8 @@ from bedside.evaluate.analyze import flatten
 from bedside.simulation.bodies import SimulatedBody
 from bedside.simulation.happenings import Happening, Timetable, What
 
+pytestmark = pytest.mark.requirement("EVL-001")
+
 KINDS = {
     "record", "rate_hz", "duration_s", "leads", "simulated", "complete", "fault", "versions", "alarms", "suppressed",
     "findings", "numerics", "rhythm", "unjudged", "cpu_s",

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from bedside.core.errors import SetupError
 from bedside.evaluate.beats import Marks, Tally, figures, independent, match, read_marks, score
 
+pytestmark = pytest.mark.requirement("EVL-002")
+
 FS = 250.0
 
 

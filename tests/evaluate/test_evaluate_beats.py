@@ -16,6 +16,8 @@ from bedside.core.errors import SetupError
 from bedside.evaluate import beat_table, bench, cli
 from bedside.simulation.bodies import SimulatedBody
 
+pytestmark = pytest.mark.requirement("EVL-002")
+
 RATE_HZ = 130.0
 
 

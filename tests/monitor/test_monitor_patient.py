@@ -27,9 +27,12 @@ from bedside.core.codes import Code, StreamKind
 from bedside.core.events import Beat, BeatClass, Event, Finding, Link, Numeric, Quality, Rhythm, RhythmLabel, StreamGap
 from bedside.core.samples import MISSING, Contact, Counts, Gap, LinkChange, LinkState, Reading, Validity
 from bedside.core.time import US_PER_S
+from bedside.monitor import lead
 from bedside.monitor.patient import MonitorOutput
 from bedside.simulation.bodies import SimulatedBody
 from bedside.simulation.happenings import Happening, Timetable, What
+
+pytestmark = pytest.mark.requirement("MON-001")
 
 RATE_HZ = 130.0
 VENTRICULAR_MV = 1.35  # the simulation's ventricular beats are taller than its own
@@ -68,6 +71,13 @@ def test_single_samples_half_seconds_and_the_whole_give_the_same_events() -> Non
     assert described(run(monitor(), blocks(info, short, 1))) == described(
         run(monitor(), blocks(info, short, short.size))
     )
+
+
+def test_without_pieces_of_a_fixed_grid_the_cut_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The negative control of the two tests beside it."""
+    monkeypatch.setattr(lead, "PIECE_S", 1e6)
+    info, counts = stream(), simulated(20)
+    assert described(run(monitor(), blocks(info, counts, 65))) != described(run(monitor(), blocks(info, counts, 2600)))
 
 
 @settings(max_examples=10, deadline=None)

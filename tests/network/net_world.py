@@ -184,7 +184,7 @@ async def net_world(
     try:
         yield world
     finally:
-        await sender.close()
+        await world.sender.close()
         await world.task
         await tap.close()
         await asyncio.sleep(0.1)  # the tap's connections end

@@ -11,6 +11,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from tests.network.net_child import EPOCH_S, beacon_of
 from tests.network.net_world import MEASURED, START_US, S
 
@@ -18,6 +19,8 @@ from bedside.attestation.statement import Status
 from bedside.attestation.verify import STRICT, Arrival, Gateway, Refusal, Verdict
 from bedside.network.identity import Identity
 from bedside.settings import Home
+
+pytestmark = pytest.mark.requirement("NET-002")
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 5

@@ -25,6 +25,8 @@ from bedside.core.errors import StoreError
 from bedside.core.events import AlarmState, Priority
 from bedside.network.outbox import Outbox
 
+pytestmark = pytest.mark.requirement("NET-002")
+
 KEY = bytes(range(32))
 
 

@@ -29,6 +29,8 @@ from bedside.network import sender as sender_room
 from bedside.network.sender import NetworkSender
 from bedside.network.slots import Moment
 
+pytestmark = pytest.mark.requirement("NET-001")
+
 HOUR_AND_A_BIT_S = 3705.0
 SHORT_S = 605.0  # enough for a broken build to show
 

@@ -7,12 +7,16 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tests.network.net_world import START_US, NetWorld, S, alarm, in_virtual_time, net_world
+from tests.network.net_world import MEASURED, START_US, NetWorld, S, alarm, in_virtual_time, net_world
 
 from bedside.attestation.alert import Alert
 from bedside.core.events import AlarmState, Priority
+from bedside.core.time import InlineWorker
 from bedside.network.recipient import Recipient, view
+from bedside.network.sender import open_sender
 from bedside.operator.report import report
+
+pytestmark = pytest.mark.requirement("NET-002")
 
 
 def test_an_alarm_reaches_the_recipient_with_the_next_slot_and_its_change_after_it(tmp_path: Path) -> None:
@@ -212,6 +216,32 @@ class Late:
 
     def now_us(self) -> int:
         return self._world.clock.now_us() - 3600 * S
+
+
+def test_a_box_rolled_back_to_an_old_copy_is_refused_and_told_so(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with net_world(tmp_path, epoch_s=200) as world:
+            await asyncio.sleep(450)
+            outbox = world.home.outbox_db
+            world.sender._outbox._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            old = outbox.read_bytes()
+            await asyncio.sleep(400)
+            await world.sender.close()
+            await world.task
+            for path in outbox.parent.glob("outbox.db*"):
+                path.unlink()
+            outbox.write_bytes(old)
+            world.sender = open_sender(
+                world.home, measured=MEASURED, clock=world.clock, worker=InlineWorker(), epoch_s=200
+            )
+            world.task = asyncio.create_task(world.sender.run())
+            await asyncio.sleep(200)
+            refused = {row["refusal"] for row in world.operator.sink.rows("SELECT refusal FROM statement")} - {None}
+            assert refused == {"equivocation"}
+            assert world.sender.status()["state"] == "degraded"
+            assert "equivocation" in world.sender.status()["detail"]
+
+    in_virtual_time(main)
 
 
 def test_a_frozen_operator_delays_no_later_slot(tmp_path: Path) -> None:

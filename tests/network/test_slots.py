@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from bedside.network import slots
 from bedside.network.slots import Errand, Rhythm, Standing, due
 
+pytestmark = pytest.mark.requirement("NET-001")
+
 HOURLY = Rhythm.of(slot_s=10, epoch_s=3600)
 
 

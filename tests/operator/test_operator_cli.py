@@ -26,6 +26,8 @@ from bedside.network.sender import open_sender
 from bedside.operator.cli import operator
 from bedside.settings import Home
 
+pytestmark = pytest.mark.requirement("OPR-001")
+
 MEASURED = Measured({"beats": b"\x11" * 32}, "tflite-runtime 2.14.0", b"\x22" * 32, "builtin", "0.1.0")
 COMMAND = "from bedside.operator.cli import operator; operator()"
 

@@ -37,6 +37,8 @@ from bedside.core.frames import FRAME_BYTES_MAX, framed, read_framed, socket_add
 from bedside.operator.report import report
 from bedside.operator.service import CONNECTIONS_MAX, OperatorService
 
+pytestmark = pytest.mark.requirement("OPR-001")
+
 S = 1_000_000
 
 

@@ -12,6 +12,8 @@ from click.testing import CliRunner
 
 from bedside.provisioning.doctor import Box, diagnose, doctor
 
+pytestmark = pytest.mark.requirement("PRV-001")
+
 WELL = Box(
     python=(3, 11),
     machine="aarch64",

@@ -19,6 +19,8 @@ from bedside.core.ports import Batch, Patient
 from bedside.core.samples import Counts
 from bedside.records.sealing import OVERHEAD_BYTES, Opener, Sealer
 
+pytestmark = pytest.mark.requirement("REC-001")
+
 NAME, BED, LABEL = "Zacharias Kanarienvogel", "Bett 4711 am Fenster", "MLII-KANARIE"
 PATTERN = np.array([1234, -1234, 31000, 77, -29876, 4321, 111, -5], np.int32)
 ADA = Patient(id=ids.thing(), name=NAME, bed=BED, simulated=False)

@@ -14,6 +14,8 @@ from bedside.core.errors import StoreError
 from bedside.core.samples import MISSING, Counts
 from bedside.records import codec
 
+pytestmark = pytest.mark.requirement("REC-005")
+
 INT32 = st.integers(-(2**31), 2**31 - 1)
 SMOOTH = st.lists(st.integers(-300, 300), max_size=300).map(lambda steps: [int(v) for v in np.cumsum(steps)])
 COUNTS = st.one_of(

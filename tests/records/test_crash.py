@@ -17,6 +17,8 @@ from bedside.records.store import RecordStore, open_reader
 from bedside.records.verify import verify
 from bedside.settings import Home
 
+pytestmark = pytest.mark.requirement("REC-002")
+
 WRITER = Path(records_writer.__file__)
 
 

@@ -25,6 +25,8 @@ from bedside.core.samples import Block
 from bedside.records.database import DamagedError
 from bedside.records.store import RecordStore
 
+pytestmark = pytest.mark.requirement("REC-002", "REC-003")
+
 ADA = patient("Ada")
 LEAD = stream(ADA)
 END = T0_US + 10**12

@@ -13,6 +13,8 @@ from tests.records.records_world import CHEAP
 from bedside.core.errors import SetupError, StoreError
 from bedside.records.keys import KeyRing, passphrase_from
 
+pytestmark = pytest.mark.requirement("REC-003")
+
 
 def ring(folder: Path, passphrase: str | None = None) -> KeyRing:
     return KeyRing.open(folder, passphrase=passphrase, cost=CHEAP)

@@ -17,6 +17,8 @@ from bedside.core.errors import StoreError
 from bedside.core.ports import Batch
 from bedside.records.sealing import OVERHEAD_BYTES, SALT_BYTES, Opener, Sealer
 
+pytestmark = pytest.mark.requirement("REC-001")
+
 KEY = bytes(range(32))
 
 

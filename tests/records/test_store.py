@@ -36,6 +36,8 @@ from bedside.records.reader import NAME_LOST
 from bedside.records.store import RecordStore, open_reader
 from bedside.settings import Home
 
+pytestmark = pytest.mark.requirement("REC-005")
+
 ADA, BO = patient("Ada"), patient("Bo", "Bed 5")
 LEADS = (stream(ADA, "I"), stream(ADA, "II", 250.0), stream(BO, "I"))
 TIMES = st.integers(0, 60_000_000).map(lambda after: T0_US + after)

@@ -19,6 +19,8 @@ from bedside.records.store import open_reader
 from bedside.records.verify import VerifyReport, verify
 from bedside.settings import Home
 
+pytestmark = pytest.mark.requirement("REC-004")
+
 ADA, BO = patient("Ada"), patient("Bo")
 ADA_I, ADA_II, BO_I = stream(ADA, "I"), stream(ADA, "II"), stream(BO, "I")
 END = T0_US + 10**12

@@ -9,6 +9,8 @@ from tests.signal.heart_signals import VENTRICULAR, Floats, Shape, lead, missed_
 from bedside.signal.beats import BeatFinder
 from bedside.signal.lead import LeadAnalyser
 
+pytestmark = pytest.mark.requirement("SIG-002")
+
 RATES_HZ = (100.0, 128.0, 130.0, 250.0, 256.0, 300.0, 360.0, 500.0, 512.0, 1000.0, 129.87, 333.3)
 
 

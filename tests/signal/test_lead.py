@@ -16,6 +16,8 @@ from tests.signal.heart_signals import Floats, lead, normal, steady
 
 from bedside.signal.lead import FRAME, LeadAnalyser, LeadOutput, LeadState, QualitySecond, RPeak
 
+pytestmark = pytest.mark.requirement("SIG-001", "SIG-003")
+
 FS_HZ = 130.0
 
 

@@ -14,6 +14,8 @@ from tests.signal.heart_signals import Floats, missed_and_false, steady
 
 from bedside.signal.pleth import Pulse, PulseAnalyser, PulseState
 
+pytestmark = pytest.mark.requirement("SIG-006")
+
 
 def wave(times_s: list[float], duration_s: float, fs_hz: float) -> Floats:
     """A pulse each: upstroke of 0.1 s, a dicrotic wave a third as high 0.3 s later. Peaks at `times_s`."""

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from bedside.signal.rate import NO_BEAT_S, Rate, RateMeter, RateState
 
+pytestmark = pytest.mark.requirement("SIG-001", "SIG-005")
+
 
 def after(rr_s: Iterable[float], state: RateState | None = None) -> tuple[RateState, float]:
     """The state after beats at these intervals, and the time of the last."""

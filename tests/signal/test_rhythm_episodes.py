@@ -22,6 +22,8 @@ from bedside.signal.rhythm import (
     SeenSecond,
 )
 
+pytestmark = pytest.mark.requirement("SIG-001", "SIG-004")
+
 FS = 250
 STEP = 100  # 0.4 s
 

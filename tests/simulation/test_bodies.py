@@ -16,6 +16,8 @@ from bedside.simulation.demonstration import Body, demonstration, toy_recording
 from bedside.simulation.happenings import Happening, Timetable, What
 from bedside.simulation.heart import Shape
 
+pytestmark = pytest.mark.requirement("SIM-001")
+
 ECG_MV, FS_HZ = toy_recording()
 RATE_HZ = 130.0
 

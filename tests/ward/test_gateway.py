@@ -21,6 +21,8 @@ from bedside.settings import Home
 from bedside.supervisor import ask_all
 from bedside.ward.view import PatientBoard
 
+pytestmark = pytest.mark.requirement("MON-001", "GWY-001", "GWY-003")
+
 
 def patient(ward: Ward, start: str) -> PatientView:
     return next(one for one in ward["patients"] if one["name"].startswith(start))

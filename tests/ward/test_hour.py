@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from scripted_hour import Happened, Hour, Raised, play
 
+pytestmark = pytest.mark.requirement("ALM-005", "SIM-001")
+
 HOUR_S = 3700.0  # an hour and what is needed to see its statement answered
 FAST_DISK = Path("/dev/shm")
 

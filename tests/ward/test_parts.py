@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import pytest
+
 from bedside.core.time import LoopClock, VirtualTimeLoop
 from bedside.ward.parts import Parts, keep_running
+
+pytestmark = pytest.mark.requirement("GWY-004")
 
 
 def test_a_part_that_fails_is_started_again_and_is_well_when_it_stays_up() -> None:

@@ -20,6 +20,8 @@ from bedside.core.time import InlineWorker
 from bedside.ward import recorder as room
 from bedside.ward.recorder import Recorder, RecorderHealth
 
+pytestmark = pytest.mark.requirement("REC-002")
+
 T = TypeVar("T")
 LEAD = StreamInfo(
     id="s", patient="p", wearable="w", kind=StreamKind.ECG, label="I", rate_hz=100.0, unit="mV", unit_per_count=0.001,

@@ -51,22 +51,40 @@ class Central:
 
     async def power_on(self) -> None:
         """Start the stack, once."""
+        await _uncut(self._power_on())
+
+    async def _power_on(self) -> None:
         async with self._powering:
             if not self.device.powered_on:
                 await self.device.power_on()
 
     async def add_scanner(self, scanner: BumbleScanner) -> None:
+        """Hear advertisements for `scanner` too. Raises `BleakError` when the radio refuses."""
         await self.power_on()
-        async with self._powering:
-            self._scanners[scanner] = None
-            if not self.device.is_scanning:
-                await self.device.start_scanning(active=True, filter_duplicates=False)
+        self._scanners[scanner] = None
+        try:
+            await self._settle_scanning()
+        except BleakError:
+            self._scanners.pop(scanner, None)
+            raise
 
     async def remove_scanner(self, scanner: BumbleScanner) -> None:
-        async with self._powering:
-            self._scanners.pop(scanner, None)
-            if not self._scanners and self.device.is_scanning:
-                await self.device.stop_scanning()
+        self._scanners.pop(scanner, None)
+        await self._settle_scanning()
+
+    async def _settle_scanning(self) -> None:
+        await _uncut(self._settle())
+
+    async def _settle(self) -> None:
+        """Scan if anybody listens, else do not."""
+        try:
+            async with self._powering:
+                if self._scanners and not self.device.is_scanning:
+                    await self.device.start_scanning(active=True, filter_duplicates=False)
+                elif not self._scanners and self.device.is_scanning:
+                    await self.device.stop_scanning()
+        except (core.BaseBumbleError, hci.HCI_Error) as error:
+            raise BleakError(f"the radio refuses to change its scan: {error}") from error
 
     async def connect(self, address: str, timeout_s: float) -> Connection:
         """A link to `address`. Raises `core.TimeoutError` when it is not heard within `timeout_s`."""
@@ -139,6 +157,16 @@ class BumbleScanner(BaseBleakScanner):
         if self.is_allowed_uuid(heard.service_uuids):
             device = self.create_or_update_device(address, address, heard.local_name, self._central, heard)
             self.call_detection_callbacks(device, heard)
+
+
+async def _uncut(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for `work`; a caller that gives up does not leave the radio with a command half done."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, and told to nobody
+        raise
 
 
 def _advertisement_data(advertisement: Advertisement) -> AdvertisementData:

@@ -73,13 +73,11 @@ def sign_in(home_path: Path | None, demo: bool, as_json: bool) -> None:
 
 def _places(home_path: Path | None, demo: bool) -> list[Home]:
     """Where a dashboard may run: the folder asked for, else the own one, else the demonstration's beside it."""
-    from bedside.settings import Home, home_from
+    from bedside.settings import demonstration_home, home_from
 
-    own = home_from(home_path)
     if home_path is not None or "BEDSIDE_HOME" in os.environ:
-        return [own]
-    demonstration = Home(own.path.with_name("bedside-demonstration"))
-    return [demonstration] if demo else [own, demonstration]
+        return [home_from(home_path)]
+    return [demonstration_home()] if demo else [home_from(), demonstration_home()]
 
 
 def _address(home: Home) -> tuple[str, int] | None:

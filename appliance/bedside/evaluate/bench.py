@@ -21,7 +21,7 @@ from bedside.core.codes import StreamKind
 from bedside.core.errors import SetupError
 from bedside.core.events import Beat, Event, Json
 from bedside.core.ids import IdSource
-from bedside.core.ports import Batch, Store
+from bedside.core.ports import Batch, Patient, Store
 from bedside.core.samples import Block, Counts, Floats, StreamInfo
 from bedside.core.time import US_PER_S
 from bedside.evaluate.analyze import START_US, Costs, load_classifier
@@ -76,6 +76,8 @@ def _pipeline(lead_mv: Floats, store: Store | None) -> tuple[dict[str, float], i
         id=ids.thing(), patient=patient, wearable=ids.thing(), kind=StreamKind.ECG, label="MLII",
         rate_hz=RATE_HZ, unit="mV", unit_per_count=0.001, simulated=False,
     )  # fmt: skip
+    if store is not None:
+        store.put_patient(Patient(id=patient, name="Bench", bed="", simulated=False, wearables=(info.wearable,)))
     monitor = PatientMonitor(patient, ids, classifier, False, stage=costs.stage)
     alarms = AlarmEngine(patient, ids)
     alarms.stream(info)

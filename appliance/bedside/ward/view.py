@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bedside.core.api import AlarmView, NumericView, PatientView, SignalView, WearableView
 from bedside.core.codes import FACTS, Code, StreamKind
-from bedside.core.events import Alarm, Event, Link, Numeric, Quality, Rhythm
+from bedside.core.events import Alarm, Event, Link, Numeric, Quality, Rhythm, RhythmLabel
 from bedside.core.ports import Patient
 from bedside.core.samples import LinkState, StreamInfo, Validity
 from bedside.core.time import US_PER_S
@@ -19,7 +19,20 @@ Limits = Mapping[Code, tuple[float | None, float | None]]
 
 SHOWN = (Code.HEART_RATE, Code.SPO2, Code.PULSE_RATE)  # always have a place on the tile, value or not
 
+BY_DANGER = (
+    RhythmLabel.ASYSTOLE,
+    RhythmLabel.VF,
+    RhythmLabel.VT,
+    RhythmLabel.SVT,
+    RhythmLabel.AF,
+    RhythmLabel.BIGEMINY,
+    RhythmLabel.TRIGEMINY,
+    RhythmLabel.PACED,
+    RhythmLabel.SINUS,
+)
+
 REASONS = {
+    "no_sensor": "No sensor for this value",
     "lead_off": "Lead off: an electrode does not touch the skin",
     "link_lost": "Link lost: the wearable cannot be reached",
     "waiting_for_signal": "Waiting for the first signal",
@@ -70,7 +83,7 @@ class PatientBoard:
         self._numerics: dict[Code, Numeric] = {}
         self._signals: dict[str, _Signal] = {}
         self._wearables = {wearable: _Wearable(wearable, name) for wearable, name in wearable_names.items()}
-        self._rhythm: Rhythm | None = None
+        self._rhythms: dict[RhythmLabel, Rhythm] = {}  # open episodes
 
     def set_limits(self, limits: Limits) -> None:
         """Other limits stand beside the numbers from now on."""
@@ -97,9 +110,9 @@ class PatientBoard:
                 signal.usable, signal.reason = event.usable, event.reason
             case Rhythm():
                 if event.end_us is None:
-                    self._rhythm = event
-                elif self._rhythm is not None and event.label == self._rhythm.label:
-                    self._rhythm = None
+                    self._rhythms[event.label] = event
+                else:
+                    self._rhythms.pop(event.label, None)
             case Link() if event.wearable in self._wearables:
                 wearable = self._wearables[event.wearable]
                 wearable.link, wearable.reason = event.state, event.reason
@@ -127,7 +140,7 @@ class PatientBoard:
             state="failed" if self.failed else "waiting_for_signal" if waiting else "monitored",
             numerics=[self._numeric(code, now_us) for code in codes],
             signals=[self._signal(signal, now_us) for signal in self._signals.values()],
-            rhythm=str(self._rhythm.label) if self._rhythm is not None and ecg_usable else None,
+            rhythm=self._rhythm() if ecg_usable else None,
             alarms=[alarm_view(alarm) for alarm in alarms],
             wearables=[
                 WearableView(id=w.id, name=w.name, link=str(w.link), battery_pct=w.battery_pct, reason=w.reason)
@@ -137,10 +150,16 @@ class PatientBoard:
             stored_us=stored_us,
         )
 
+    def _rhythm(self) -> str | None:
+        """The label of the open episode that matters most: a dangerous one runs beside the base rhythm."""
+        return next((str(label) for label in BY_DANGER if label in self._rhythms), None)
+
     def _numeric(self, code: Code, now_us: int) -> NumericView:
         facts, newest = FACTS[code], self._numerics.get(code)
         low, high = self._limits.get(code, (None, None))
-        value, validity, reason = None, str(Validity.REJECTED), "waiting_for_signal"
+        waiting = not any(signal.newest_us for signal in self._signals.values())
+        value, validity = None, str(Validity.REJECTED)
+        reason = "waiting_for_signal" if waiting or code is Code.HEART_RATE else "no_sensor"
         age_s = None
         if newest is not None:
             age_s = max(0.0, (now_us - newest.start_us) / US_PER_S)

@@ -35,7 +35,7 @@ class ClassifiedBeat:
     """A beat and its class. `symbol` Q with `judged` False: nobody could judge it, and `reason` says why.
 
     `probabilities`: of N, S, V, in this order. `probability`: of `symbol`. `rr_s`: since the beat before.
-    `reason`: None or one of model_missing, model_failed, missing_samples, flat, saturated.
+    `reason`: None or one of model_missing, model_failed, missing_samples, flat, saturated, late.
     """
 
     peak: RPeak
@@ -85,16 +85,10 @@ class BeatDescriber:
     ) -> tuple[BeatState, tuple[DescribedBeat, ...]]:
         """Take new clean samples, new peaks and withdrawn ones (source indices); give the beats that are ready.
 
-        `settled_clean_index`: no new peak will appear before it. Raises `ValueError` when samples come twice
-        or peaks go back in time.
+        `settled_clean_index`: no new peak will appear before it. Raises `ValueError` when samples come twice.
         """
         buffer = state.buffer.extended(clean_mv, clean_first)
         waiting = _without((*state.waiting, *peaks), retracted)
-        newest = state.last if state.last is not None else -1
-        for peak in waiting:
-            if peak.clean_index < newest:
-                raise ValueError(f"R peak at {peak.clean_index}: comes after one at {newest}")
-            newest = peak.clean_index
         end = min(settled_clean_index, buffer.end)
         n_ready = sum(1 for peak in waiting if peak.clean_index + SETTLED <= end)
         return _describe(replace(state, buffer=buffer, waiting=waiting), n_ready)
@@ -120,6 +114,9 @@ def _describe(state: BeatState, n_ready: int) -> tuple[BeatState, tuple[Describe
         memory = memory.copy()
     beats = []
     for peak in state.waiting[:n_ready]:
+        if last is not None and peak.clean_index <= last:
+            beats.append(DescribedBeat(peak, None, None, "late"))
+            continue
         rr_s = _interval_s(buffer, last, peak.clean_index)
         window = buffer.around(peak.clean_index)
         reason = _unfit(window)
@@ -191,7 +188,8 @@ class BeatClassifier:
 
         `clean_mv` float64 (m,), NaN where not seen, from 250 Hz index `clean_first` on; `peaks` in order;
         `settled_clean_index`: no new peak before it; `retracted`: source indices of peaks taken back.
-        Raises `ValueError` when samples come twice or peaks go back in time.
+        A peak that comes after a later one was judged is Q with `reason` late. Raises `ValueError` when samples
+        come twice.
         """
         state, described = self._describer.step(state, clean_mv, clean_first, peaks, settled_clean_index, retracted)
         return state, self._judged(described)

@@ -19,7 +19,7 @@ from bedside.core.errors import SetupError
 from bedside.models.beats import BeatDescriber, DescribedBeat
 from bedside.models.features import Int8s
 from bedside.models.windows import FS_HZ, Floats
-from bedside.signal.lead import LeadAnalyser
+from bedside.signal.lead import LeadAnalyser, LeadOutput
 
 log = logging.getLogger(__name__)
 Labels: TypeAlias = npt.NDArray[np.str_]
@@ -95,10 +95,11 @@ def _record(path: Path) -> Iterable[Lead]:
 
     record = wfdb.rdrecord(str(path))
     annotation = wfdb.rdann(str(path), "atr")
+    flutter = _flutter(annotation.sample, annotation.symbol, round(MATCH_S * record.fs))
     beats = [
         (int(at), AAMI[symbol])
         for at, symbol in zip(annotation.sample, annotation.symbol, strict=True)
-        if symbol in AAMI
+        if symbol in AAMI and not _inside(at, flutter)
     ]
     reference = np.array([at for at, _ in beats], dtype=np.int64)
     classes = np.array([symbol for _, symbol in beats], dtype=np.str_)
@@ -107,7 +108,7 @@ def _record(path: Path) -> Iterable[Lead]:
         raise ValueError("shorter than ten seconds, or without beats")
     main = 1 if path.name in SWAPPED_LEADS else 0
     return [
-        _lead(path.name, channel, channel == main, signals[:, channel], float(record.fs), reference, classes)
+        _lead(path.name, channel, channel == main, signals[:, channel], float(record.fs), reference, classes, flutter)
         for channel in range(signals.shape[1])
     ]
 
@@ -120,8 +121,9 @@ def _lead(
     fs_hz: float,
     reference: npt.NDArray[np.int64],
     classes: Labels,
+    flutter: list[tuple[int, int]],
 ) -> Lead:
-    beats = described(signal_mv, fs_hz)
+    beats = [beat for beat in described(signal_mv, fs_hz) if not any(a <= beat.peak.index <= b for a, b in flutter)]
     found = np.array([beat.peak.index for beat in beats], dtype=np.int64)
     partner = match(found, reference, round(MATCH_S * fs_hz))
     labels = np.where(partner >= 0, classes[np.maximum(partner, 0)], EXTRA)
@@ -134,17 +136,40 @@ def _lead(
     return Lead(name, SAME_PERSON.get(name, name), channel, main, rows, judged, labels, missed)
 
 
+def _flutter(samples: Iterable[int], symbols: Iterable[str], margin: int) -> list[tuple[int, int]]:
+    """Spans of ventricular flutter or fibrillation (`[` to `]`): EC57 leaves them out of beat-by-beat figures."""
+    spans: list[tuple[int, int]] = []
+    start: int | None = None
+    for at, symbol in zip(samples, symbols, strict=True):
+        if symbol == "[":
+            start = int(at)
+        elif symbol == "]" and start is not None:
+            spans.append((start - margin, int(at) + margin))
+            start = None
+    return spans
+
+
+def _inside(at: int, spans: list[tuple[int, int]]) -> bool:
+    return any(start <= at <= end for start, end in spans)
+
+
 def described(signal_mv: Floats, fs_hz: float) -> list[DescribedBeat]:
     """All beats of one lead, by the live path, in blocks of a minute. Raises `ValueError` for a rate out of range."""
     analyser, describer = LeadAnalyser.design(fs_hz), BeatDescriber()
     lead_state, state = analyser.initial(), describer.initial()
     beats: list[DescribedBeat] = []
-    step = round(BLOCK_S * fs_hz)
-    for start in range(0, signal_mv.size, step):
-        lead_state, out = analyser.step(lead_state, signal_mv[start : start + step])
+
+    def describe(out: LeadOutput) -> None:
+        nonlocal state
         settled = int(out.settled_index * FS_HZ / fs_hz)
         state, ready = describer.step(state, out.clean_mv, out.clean_first, out.peaks, settled, out.retracted)
         beats.extend(ready)
+
+    step = round(BLOCK_S * fs_hz)
+    for start in range(0, signal_mv.size, step):
+        lead_state, out = analyser.step(lead_state, signal_mv[start : start + step])
+        describe(out)
+    describe(analyser.finish(lead_state))
     beats.extend(describer.finish(state)[1])
     return beats
 

@@ -31,6 +31,9 @@ SHAPE_MEMORY_BEATS: Final = 40
 """A template is the mean of its first 40 beats, then an exponential mean."""
 SHARE_DECAY: Final = 1 - 1 / 500
 """Shares of shapes are counted over about the last 500 beats."""
+SCATTER_CALM: Final = 0.06
+"""`rr_scatter30` below which an early beat is taken for early; at the next number no beat is."""
+SCATTER_FIBRILLATION: Final = 0.12
 RR_KEPT: Final = 300
 TRACK_MEMORY_BEATS: Final = 100
 
@@ -63,6 +66,10 @@ RR_NAMES: Final = (
     "rr_early_share300",
     "rr_repeat",
     "rr_rank30",
+    "rr_scatter30",
+    "calm_log_mean300",
+    "calm_log_p80_300",
+    "calm_log_p80_30",
     "experience",
 )
 SHAPE_NAMES: Final = (
@@ -142,6 +149,10 @@ _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "rr_early_share300": (0.25, 0.25),
     "rr_repeat": (0.3, 0.3),
     "rr_rank30": (0.5, 0.5),
+    "rr_scatter30": (0.15, 0.15),
+    "calm_log_mean300": (0, 1.0),
+    "calm_log_p80_300": (0, 1.0),
+    "calm_log_p80_30": (0, 1.0),
     "experience": (0.5, 0.5),
     "qrs_correlation": (0.5, 0.5),
     "window_correlation": (0.5, 0.5),
@@ -241,6 +252,12 @@ class Memory:
         self._learn(aligned, own, early, rr_s, tracked)
         return np.concatenate([row, moved, wave_row])
 
+    def intervals_only(self, rr_s: float) -> Floats:
+        """The numbers of the interval alone, for training on beat times without a signal. Shape (len(RR_NAMES),)."""
+        row = self._intervals(rr_s)
+        self._learn_interval(rr_s, row[_EARLY_AT])
+        return row
+
     def skip(self, rr_s: float | None) -> None:
         """Remember the interval of a beat that cannot be judged."""
         self.previous_shape = -1
@@ -248,19 +265,21 @@ class Memory:
 
     def _intervals(self, rr_s: float | None) -> Floats:
         past = self.rr_s if self.rr_s.size else np.array([rr_s if rr_s is not None else 0.8])
-        last9 = float(np.median(past[-9:]))
+        last9 = _median(past[-9:])
         rr = last9 if rr_s is None else rr_s
         recent = past[-30:]
-        top = np.sort(past)
+        top, mean_rr = np.sort(past), float(past.mean())
         p80_all, p80_recent = float(top[(top.size * 4) // 5]), float(np.sort(recent)[(recent.size * 4) // 5])
         steps = np.diff(recent)
         turning = float(np.mean(steps[1:] * steps[:-1] < 0)) if steps.size > 1 else 0.0
         irregular = float(np.mean(np.abs(steps))) / float(np.mean(recent)) if steps.size else 0.0
+        scatter = _scatter(recent)
+        calm = min(max((SCATTER_FIBRILLATION - scatter) / (SCATTER_FIBRILLATION - SCATTER_CALM), 0.0), 1.0)
         repeat = float(np.min(np.abs(np.log(past[-6:-1] / rr)))) if past.size > 2 else 0.0
         return np.array(
             [
                 rr,
-                math.log(rr / float(np.mean(past))),
+                math.log(rr / mean_rr),
                 math.log(rr / p80_all),
                 math.log(rr / p80_recent),
                 math.log(rr / last9),
@@ -273,6 +292,10 @@ class Memory:
                 float(np.mean(self.early < -0.12)) if self.early.size else 0.0,
                 repeat,
                 float(np.mean(recent < rr)),
+                scatter,
+                calm * math.log(rr / mean_rr),
+                calm * math.log(rr / p80_all),
+                calm * math.log(rr / p80_recent),
                 min(self.beats, 60) / 60,
             ]
         )
@@ -280,7 +303,7 @@ class Memory:
     def _shape(self, window_mv: Floats, early: float) -> tuple[Floats, Floats, Floats, int]:
         """Numbers of the shape, its waves, the window as aligned to its own shape, and which shape (or -1: new)."""
         if self.weight.size == 0:
-            aligned = window_mv[SLACK : SLACK + _LENGTH] - np.median(window_mv)
+            aligned = window_mv[SLACK : SLACK + _LENGTH] - _median(window_mv)
             self.shapes, self.units = aligned[np.newaxis], _unit(aligned)[np.newaxis]
             self.weight, self.count, self.shape_early = np.zeros(1), np.zeros(1), np.zeros(1)
         main = int(np.argmax(self.weight))
@@ -292,13 +315,13 @@ class Memory:
         best = correlations[best_shift, np.arange(best_shift.size)]
         template = self.shapes[main]
         wave = window_mv[best_shift[main] : best_shift[main] + _LENGTH]
-        wave = wave - np.median(wave)
+        wave = wave - _median(wave)
         amplitude, size = float(np.ptp(template[_QRS])) + _TINY, float(np.ptp(wave[_QRS])) + _TINY
         log_sizes = np.log(np.ptp(self.shapes[:, _QRS], axis=1) / size + _TINY)
         near = np.where(np.abs(log_sizes) < SHAPE_JOIN_LOG_AMPLITUDE, best, best - 0.3)
         own = int(np.argmax(near))
         aligned = window_mv[best_shift[own] : best_shift[own] + _LENGTH]
-        aligned = aligned - np.median(aligned)
+        aligned = aligned - _median(aligned)
         qrs_unit = _unit(wave)
         numbers = _compare(wave, template, amplitude, size)
         share = self.weight / max(float(self.weight.sum()), 1.0)
@@ -365,6 +388,23 @@ class Memory:
 _EARLY_AT: Final = RR_NAMES.index("rr_log_median9")
 _TRACK_FLOOR: Final = np.array([0.01, 0.02, 0.01, 0.01, 0.01, 0.03, 0.03, 0.004, 0.01, 0.02, 0.05, 0.01, 0.02])
 """Added to each running spread, so that a lead without noise does not make every beat odd."""
+
+
+def _median(values: Floats) -> float:
+    """`np.median` without its checks, which cost more than the sorting."""
+    ordered = np.sort(values, axis=None)
+    half = ordered.size // 2
+    return float(ordered[half] if ordered.size % 2 else (ordered[half - 1] + ordered[half]) / 2)
+
+
+def _scatter(rr_s: Floats) -> float:
+    """How far an interval lies from those one to four before it, by the best of these four lags (median, log).
+
+    Single early beats, bigeminy and trigeminy leave it small; in atrial fibrillation no lag fits.
+    """
+    log_rr = np.log(rr_s)
+    lags = [_median(np.abs(log_rr[lag:] - log_rr[:-lag])) for lag in range(1, 5) if log_rr.size > lag + 3]
+    return min(lags, default=0.0)
 
 
 def _unit(wave: Floats) -> Floats:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Labels: TypeAlias = npt.NDArray[np.str_]
+Floats: TypeAlias = npt.NDArray[np.float64]
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 NEUTRAL: Final = {"V": frozenset("FQ"), "S": frozenset("Q")}
@@ -88,13 +89,17 @@ def folds(burden: Mapping[str, tuple[int, int]], n_folds: int) -> tuple[tuple[st
     return tuple(tuple(sorted(hand)) for hand in hands)
 
 
-def best_threshold(logits: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_]) -> float:
-    """The logit above which calling a beat positive gives the largest F1; 0 without positives."""
+def best_threshold(logits: Floats, truth: npt.NDArray[np.bool_], stands_for: Floats) -> float:
+    """The logit above which calling a beat positive gives the largest F1; 0 without positives.
+
+    `stands_for`: how many beats each one stands for, where only a part of the negatives was kept.
+    """
     if not truth.any():
         return 0.0
     order = np.argsort(-logits, kind="stable")
-    tp = np.cumsum(truth[order])
-    f1 = 2 * tp / (np.arange(1, truth.size + 1) + truth.sum())
+    weight = stands_for[order]
+    tp = np.cumsum(weight * truth[order])
+    f1 = 2 * tp / (np.cumsum(weight) + tp[-1])
     at = int(np.argmax(f1))
     following = logits[order[min(at + 1, truth.size - 1)]]
     return float((logits[order[at]] + following) / 2)

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bedside.models import cards, corpus, network
+from bedside.models import cards, corpus, intervals, network
 from bedside.models.features import NAMES, Int8s
 from bedside.models.inference import Entry, Model
 from bedside.models.scoring import Counts, count, folds, interval
@@ -31,12 +31,15 @@ Labels: TypeAlias = npt.NDArray[np.str_]
 SEED: Final = 20260101
 N_FOLDS: Final = 6
 CALIBRATION_ROWS: Final = 2000
+RHYTHM_OTHERS_MAX: Final = 250  # N beats taken of each recording of beat times
+FIRST_RHYTHM: Final = 1_000_000  # their patients' numbers start here
 S_COLUMNS: Final = (
-    "rr_log_mean300", "rr_log_p80", "rr_irregular", "rr_spread", "rr_early", "rr_turning", "experience",
-    "qrs_correlation", "window_correlation", "qrs_distance", "p_", "log_amplitude", "width",
+    "calm_", "rr_scatter", "experience", "qrs_correlation", "window_correlation", "qrs_distance", "p_",
+    "log_amplitude", "width",
 )  # fmt: skip
-"""Beginnings of the inputs that the S head may use. Given all of them, it learns the rhythms of the few
-patients with many S beats by heart; on patients it has not seen this choice found two thirds more of them."""
+"""Beginnings of the inputs that the S head may use: how early against slow references, only while the rhythm is
+calm (in atrial fibrillation every beat looks early), and how much the shape is the usual one. Given all
+inputs it learns the rhythms of the few patients with many S beats by heart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,17 @@ class HeadPlan:
     symbol: str
     classes: str
     columns: npt.NDArray[np.bool_]
+    recipe: network.Recipe
 
 
 def plans() -> tuple[HeadPlan, ...]:
     """V against all but fusion beats; S against N."""
     everything = np.ones(len(NAMES), dtype=np.bool_)
     slow = np.array([name.startswith(S_COLUMNS) for name in NAMES])
-    return HeadPlan("V", "NSV", everything), HeadPlan("S", "NS", slow)
+    return (
+        HeadPlan("V", "NSV", everything, network.Recipe(hidden=8, temper=1.0, others_max=4000)),
+        HeadPlan("S", "NS", slow, network.Recipe(others_max=2000)),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +71,7 @@ class Table:
     patient: npt.NDArray[np.int64]  # index into `patients`
     lead: npt.NDArray[np.int64]
     judged: npt.NDArray[np.bool_]
+    main: npt.NDArray[np.bool_]
     patients: tuple[str, ...]
 
     @classmethod
@@ -75,40 +83,77 @@ class Table:
             np.concatenate([np.full(lead.labels.size, patients.index(lead.patient)) for lead in leads]),
             np.concatenate([np.full(lead.labels.size, i) for i, lead in enumerate(leads)]),
             np.concatenate([lead.judged for lead in leads]),
+            np.concatenate([np.full(lead.labels.size, lead.main) for lead in leads]),
             patients,
         )
 
 
-def train_heads(
-    table: Table, use: npt.NDArray[np.bool_], recipe: network.Recipe, seed: int
-) -> tuple[network.Head, ...]:
-    """Both heads, on the rows in `use`. Long leads give at most `recipe.others_max` negatives."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """Everything that a model may be made from."""
+
+    table: Table
+    rhythms: tuple[intervals.Rhythm, ...]
+
+
+def train_heads(material: Material, use: npt.NDArray[np.bool_], seed: int) -> tuple[network.Head, ...]:
+    """Both heads, on the table's rows in `use`, the S head on others' intervals too."""
     heads = []
     for plan in plans():
         rng = np.random.default_rng(seed)
-        take = use & table.judged & np.isin(table.labels, list(plan.classes))
-        for lead in np.unique(table.lead[take]):
-            others = np.flatnonzero(take & (table.lead == lead) & (table.labels != plan.symbol))
-            if others.size > recipe.others_max:
-                take[rng.choice(others, others.size - recipe.others_max, replace=False)] = False
-        truth = table.labels[take] == plan.symbol
-        heads.append(network.train_head(table.rows[take], truth, table.patient[take], plan.columns, recipe, seed))
+        lesson = _lesson(material.table, use, plan, plan.recipe.others_max, rng)
+        if plan.symbol == "S" and material.rhythms:
+            lesson = _with_rhythms(lesson, material.rhythms, rng)
+        heads.append(network.train_head(lesson, plan.columns, plan.recipe, seed))
     return tuple(heads)
 
 
-def made(
-    table: Table, use: npt.NDArray[np.bool_], recipe: network.Recipe, seed: int
-) -> tuple[tuple[network.Head, ...], bytes]:
+def _lesson(
+    table: Table, use: npt.NDArray[np.bool_], plan: HeadPlan, others_max: int, rng: np.random.Generator
+) -> network.Lesson:
+    """Rows of the plan's classes; a lead gives at most `others_max` negatives, which then stand for all of its."""
+    take = use & table.judged & np.isin(table.labels, list(plan.classes))
+    stands_for = np.where(table.main, 1.0, 0.0)
+    for lead in np.unique(table.lead[take]):
+        others = np.flatnonzero(take & (table.lead == lead) & (table.labels != plan.symbol))
+        if others.size > others_max:
+            take[rng.choice(others, others.size - others_max, replace=False)] = False
+            stands_for[others] *= others.size / others_max
+    return network.Lesson(table.rows[take], table.labels[take] == plan.symbol, table.patient[take], stands_for[take])
+
+
+def _with_rhythms(
+    lesson: network.Lesson, rhythms: tuple[intervals.Rhythm, ...], rng: np.random.Generator
+) -> network.Lesson:
+    """Others' intervals behind. The shape that they lack is borrowed from N beats of the lesson, for S and N alike."""
+    shapes = lesson.rows[~lesson.truth]
+    rows, truth, patients = [lesson.rows], [lesson.truth], [lesson.patients]
+    for number, rhythm in enumerate(rhythms):
+        s, n = np.flatnonzero(rhythm.labels == "S"), np.flatnonzero(rhythm.labels == "N")
+        pick = np.concatenate([s, rng.choice(n, min(n.size, RHYTHM_OTHERS_MAX), replace=False)])
+        borrowed = shapes[rng.integers(0, shapes.shape[0], pick.size)].copy()
+        borrowed[:, : rhythm.rows.shape[1]] = rhythm.rows[pick]
+        rows.append(borrowed)
+        truth.append(rhythm.labels[pick] == "S")
+        patients.append(np.full(pick.size, FIRST_RHYTHM + number))
+    added = sum(part.size for part in truth[1:])
+    return network.Lesson(
+        np.concatenate(rows),
+        np.concatenate(truth),
+        np.concatenate(patients),
+        np.concatenate([lesson.stands_for, np.zeros(added)]),
+    )
+
+
+def made(material: Material, use: npt.NDArray[np.bool_], seed: int) -> tuple[tuple[network.Head, ...], bytes]:
     """Heads and int8 model, made in a process of its own: TensorFlow and tflite-runtime crash in one."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_made, table, use, recipe, seed).result()
+        return pool.submit(_made, material, use, seed).result()
 
 
-def _made(
-    table: Table, use: npt.NDArray[np.bool_], recipe: network.Recipe, seed: int
-) -> tuple[tuple[network.Head, ...], bytes]:
-    heads = train_heads(table, use, recipe, seed)
-    return heads, network.int8_model(heads, _sample(table, use, seed))
+def _made(material: Material, use: npt.NDArray[np.bool_], seed: int) -> tuple[tuple[network.Head, ...], bytes]:
+    heads = train_heads(material, use, seed)
+    return heads, network.int8_model(heads, _sample(material.table, use, seed))
 
 
 def called(
@@ -137,15 +182,15 @@ class Judged:
     confusion: dict[str, dict[str, int]]
 
 
-def cross_validate(data: corpus.Corpus, recipe: network.Recipe, seed: int, say: Say) -> tuple[Judged, ...]:
+def cross_validate(data: corpus.Corpus, material: Material, seed: int, say: Say) -> tuple[Judged, ...]:
     """Judge every main lead by the int8 model of the folds that its patient is not in."""
-    table = Table.of(data)
+    table = material.table
     dealt = folds(_burden(data), min(N_FOLDS, len(table.patients)))
     judged: list[Judged] = []
     for number, held in enumerate(dealt):
         say(f"fold {number + 1} of {len(dealt)}: leaving out {', '.join(held)}")
         seen = ~np.isin(table.patient, [table.patients.index(patient) for patient in held])
-        model = build(made(table, seen, recipe, seed + number)[1], "beats", len(NAMES))
+        model = build(made(material, seen, seed + number)[1], "beats", len(NAMES))
         judged.extend(_judge(model, lead, number) for lead in data.leads if lead.main and lead.patient in held)
     return tuple(sorted(judged, key=lambda one: one.record))
 
@@ -178,31 +223,31 @@ def _sample(table: Table, use: npt.NDArray[np.bool_], seed: int) -> Int8s:
     return rows
 
 
-def train_beats(
-    folder: Path, out: Path, say: Say, seed: int = SEED, recipe: network.Recipe | None = None
-) -> dict[str, Any]:
+def train_beats(folder: Path, out: Path, say: Say, seed: int = SEED) -> dict[str, Any]:
     """Read `folder`, cross-validate, train on all, write `beats.tflite`, `manifest.json`, `cards/beats.*` to `out`.
 
     Gives the card's facts. Raises `SetupError` when the data or TensorFlow are not there.
     """
-    recipe = recipe or network.Recipe()
     network.require()  # fail before the long way through the recordings
     say(f"reading {folder} through the live path")
-    data = corpus.read(folder)
+    data = corpus.read(folder / "mitdb" if (folder / "mitdb").is_dir() else folder)
     for record, reason in data.skipped:
         say(f"left out: {record} ({reason})")
-    judged = cross_validate(data, recipe, seed, say)
-    say("training on all patients")
+    rhythms = intervals.read(folder)
+    say(f"{len(data.patients)} patients with signals, {len(rhythms)} recordings of beat times")
     table = Table.of(data)
+    material = Material(table, rhythms)
+    judged = cross_validate(data, material, seed, say)
+    say("training on all patients")
     everyone = np.ones(table.labels.size, dtype=np.bool_)
-    heads, content = made(table, everyone, recipe, seed)
+    heads, content = made(material, everyone, seed)
     model = build(content, "beats", len(NAMES))
     facts = {
         "model": "beats",
         "sha256": model.digest,
         "size_bytes": len(content),
         "seed": seed,
-        "recipe": asdict(recipe),
+        "recipe": {plan.symbol: asdict(plan.recipe) for plan in plans()},
         "inputs": len(NAMES),
         "runtime": model.runtime,
         "data": {
@@ -210,6 +255,9 @@ def train_beats(
             "patients": list(data.patients),
             "skipped": [list(pair) for pair in data.skipped],
             "leads": len(data.leads),
+            "rhythms": {
+                source: sum(rhythm.name.startswith(source) for rhythm in rhythms) for source in ("incart", "afdb")
+            },
         },
         "float_against_int8": _agreement(model, heads, table),
         "outputs_sha256": outputs_digest(model),

@@ -240,8 +240,11 @@ class LeadAnalyser:
         first = self.resampler.source_index(state.frame * FRAME - SECOND)
         end = self.resampler.source_index(state.frame * FRAME)
         source = np.concatenate(state.second_raw)
+        beat_mv = state.beats.usual.swing if state.beats.usual else 0.0
         verdict = judge_second(
-            Second(source, state.usual_mv, np.concatenate(state.second_fast), np.concatenate(state.second_slow))
+            Second(
+                source, state.usual_mv, np.concatenate(state.second_fast), np.concatenate(state.second_slow), beat_mv
+            )
         )
         verdict = self._recovering(state, verdict)
         if verdict.usable:

@@ -1,7 +1,7 @@
 """Whether a second of a lead can be believed, and in one plain word why not.
 
-Fed by `lead.py` with one second of source samples and of the conditioned lead; knows nothing of beats, so a
-rhythm that it has never seen is not mistaken for noise.
+Fed by `lead.py` with one second of source samples and of the conditioned lead; knows no more of beats than how
+tall they are, so a rhythm that it has never seen is not mistaken for noise.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ RAIL_MV = 3.0  # a flat line this far from the lead's usual level rests at the a
 SATURATED_SHARE = 0.08  # of the samples sit in runs on the very same extreme value
 SATURATED_MV = 0.5  # where the second swings by less than that, extremes are just coarse steps
 MUSCLE_MV = 0.08  # spread of what lies above 40 Hz, QRS and mains apart
-MAINS_MV = 0.5  # amplitude of 50 or 60 Hz; the low-pass leaves a twentieth of it
-MOTION_MV = 1.5  # swing within the second of what lies below 0.5 Hz
+MAINS_MV = 0.5  # amplitude of 50 or 60 Hz; the low-pass leaves at most a twentieth of it
+MOTION_MV = 2.0  # swing within the second of what lies below 0.5 Hz; or as much as the usual QRS where that is more
 
 _T_S = np.arange(SECOND) / INTERNAL_HZ
 _MAINS = np.stack([wave(2 * np.pi * hz * _T_S) for hz in (50.0, 60.0) for wave in (np.cos, np.sin)])  # whole periods
@@ -34,6 +34,7 @@ class Second(NamedTuple):
     usual_mv: float  # where the lead rested in the last believable second
     fast_mv: Floats  # (SECOND,) what the low-pass took away
     slow_mv: Floats  # (SECOND,) what the baseline filter took away
+    beat_mv: float  # usual QRS, peak to peak; 0 where unknown
 
 
 class Verdict(NamedTuple):
@@ -60,7 +61,9 @@ def judge_second(second: Second) -> Verdict:
     mains_mv, muscle_mv = fast_noise_mv(second.fast_mv)
     swing_mv = float(second.slow_mv.max() - second.slow_mv.min())
     worst, reason = max(
-        (mains_mv / MAINS_MV, "mains"), (muscle_mv / MUSCLE_MV, "muscle"), (swing_mv / MOTION_MV, "motion")
+        (mains_mv / MAINS_MV, "mains"),
+        (muscle_mv / MUSCLE_MV, "muscle"),
+        (swing_mv / max(MOTION_MV, second.beat_mv), "motion"),
     )
     usable = worst < 1.0
     return Verdict(usable, 1.0 / (1.0 + worst * worst), None if usable else reason)
