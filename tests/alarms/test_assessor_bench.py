@@ -37,6 +37,8 @@ from bedside.records.store import RecordStore
 from bedside.simulation.happenings import Happening, What
 from bedside.supervisor import ask_all
 
+pytestmark = pytest.mark.requirement("ALM-001", "ALM-003", "ALM-005")
+
 ACTIVE, ACKNOWLEDGED, LATCHED, ENDED = (
     AlarmState.ACTIVE,
     AlarmState.ACKNOWLEDGED,

@@ -12,6 +12,8 @@ from bedside.alarms.table import URGENCY
 from bedside.core.codes import Code
 from bedside.core.events import BeatClass, Priority
 
+pytestmark = pytest.mark.requirement("ALM-002")
+
 PRIORITIES = st.sampled_from(list(Priority))
 STEPS = st.lists(st.tuples(st.floats(0.1, 40.0), st.one_of(st.none(), PRIORITIES)), max_size=12)
 

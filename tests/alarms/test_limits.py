@@ -12,6 +12,8 @@ from bedside.alarms.table import default_table, limits
 from bedside.core.codes import Code
 from bedside.core.events import AlarmState, BeatClass, Json
 
+pytestmark = pytest.mark.requirement("ALM-004")
+
 HR, SPO2 = Code.HEART_RATE, Code.SPO2
 
 

@@ -23,6 +23,8 @@ from bedside.alarms.tones import bursts
 from bedside.annunciator import SILENCE_S, Annunciator
 from bedside.settings import Home
 
+pytestmark = pytest.mark.requirement("GWY-002")
+
 SOUNDS = ready_sounds()
 
 

@@ -47,6 +47,8 @@ def test_a_limit_is_changed_by_name_is_audited_with_the_old_one_and_stands_on_th
             ward = box.gateway.ward.view()
             assert shown(ward, Code.HEART_RATE) == shown(ward, Code.PULSE_RATE) == (45, 130)
             assert shown(ward, Code.SPO2) == (90, None)
+            own = {n["code"] for n in nora(ward)["numerics"] if n.get("limit_changed")}
+            assert own == {Code.HEART_RATE, Code.PULSE_RATE}
             assert nora(ward)["limits_changed"] is True and "limits_changed" not in ward["patients"][1]
             (audit,) = audits(box, patient, "set_limit")
             assert audit.actor == "Nurse Joy"

@@ -315,8 +315,15 @@ class WardMonitor:
 
     def _patient_view(self, session: PatientSession, now_us: int, stored: Mapping[str, int]) -> PatientView:
         view = session.board.view(session.alarms(), now_us, stored.get(session.patient))
-        if session.patient in self._patient_limits:
+        limits = self._patient_limits.get(session.patient)
+        if limits is not None:
             view["limits_changed"] = True
+            own = {str(code) for code in FIELDS if limit_view(limits, code)["changed"]}
+            if str(Code.HEART_RATE) in own:
+                own.add(str(Code.PULSE_RATE))
+            for numeric in view["numerics"]:
+                if numeric["code"] in own:
+                    numeric["limit_changed"] = True
         return view
 
     def _script(self, now_us: int) -> list[ScriptStep]:
