@@ -18,7 +18,7 @@ import click
 from bedside.core.api import NumericView, PatientView, Ward
 from bedside.core.errors import SetupError
 from bedside.core.time import iso_utc
-from bedside.settings import Home, Settings, demonstration_home, home_from, settings_from
+from bedside.settings import Home, Settings, demonstration_home, home_from, home_in_use, settings_from
 
 if TYPE_CHECKING:
     from bedside.supervisor import Child
@@ -189,9 +189,9 @@ def status(home: Path | None, demo: bool, as_json: bool) -> None:
     """
     from bedside.supervisor import ask, gateway_answers, show_json
 
-    place = _place(home, demo)
+    place = _place(home, True) if demo else home_in_use(home)
     if home is None and not demo and not gateway_answers(place):
-        place = _place(None, True)  # a newcomer has only the demonstration running
+        place = demonstration_home()  # both have been run here, and only the demonstration runs now
     ward = cast("Ward", ask(place, {"op": "ward"}))
     if as_json:
         click.echo(show_json(ward))

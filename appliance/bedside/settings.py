@@ -120,6 +120,15 @@ def demonstration_home() -> Home:
     return place if os.environ.get("BEDSIDE_HOME") else Home(place.path.with_name("bedside-demonstration"))
 
 
+def home_in_use(option: str | Path | None = None) -> Home:
+    """The data folder that a command looks at: as named, else the own, else the demonstration's where only that is."""
+    own = home_from(option)
+    if option is not None or os.environ.get("BEDSIDE_HOME") or own.version_file.exists():
+        return own
+    shown = demonstration_home()
+    return shown if shown.version_file.exists() else own
+
+
 def home_from(option: str | Path | None = None) -> Home:
     """The data folder: the option, else `BEDSIDE_HOME`, else the user's data folder."""
     chosen = option or os.environ.get("BEDSIDE_HOME") or user_data_path("bedside")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bedside.core.errors import SetupError
-from bedside.settings import Home, Settings, home_from, settings_from
+from bedside.settings import Home, Settings, home_from, home_in_use, settings_from
 
 pytestmark = pytest.mark.requirement("GWY-005")
 
@@ -86,3 +86,19 @@ def test_every_setting_is_described_in_the_readme() -> None:
     for name, field in Settings.model_fields.items():
         assert f"| `{name}` |" in text, name
         assert field.description and field.description in text, name
+
+
+def test_a_command_finds_the_demonstration_when_nothing_else_was_ever_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BEDSIDE_HOME", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    own, shown = tmp_path / "bedside", tmp_path / "bedside-demonstration"
+    assert home_in_use().path == own
+    shown.mkdir()
+    (shown / "VERSION").write_text("1")
+    assert home_in_use().path == shown
+    own.mkdir()
+    (own / "VERSION").write_text("1")
+    assert home_in_use().path == own
+    assert home_in_use(tmp_path / "named").path == tmp_path / "named"

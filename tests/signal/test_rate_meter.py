@@ -26,6 +26,20 @@ def after(rr_s: Iterable[float], state: RateState | None = None) -> tuple[RateSt
     return state, at_s
 
 
+@given(st.lists(st.floats(0.25, 3.9), min_size=0, max_size=30), st.floats(0.2, 3.9))
+def test_a_retracted_peak_leaves_no_trace_in_the_rate(rr_s: list[float], wrong_s: float) -> None:
+    meter = RateMeter()
+    before, at_s = after(rr_s)
+    wrong = meter.beat(before, at_s + wrong_s)
+    taken_back = meter.retract(wrong, at_s + wrong_s)
+    true_s = at_s + wrong_s + 0.1
+    with_it, without = meter.beat(taken_back, true_s), meter.beat(before, true_s)
+    assert with_it.rr_s[-11:] == pytest.approx(without.rr_s[-11:])  # of 12, the oldest had gone
+    assert meter.retract(before, at_s + wrong_s) == before
+    left = meter.beat(wrong, true_s)  # negative control: too near to be taken itself, it would have been lost
+    assert left.rr_s == wrong.rr_s
+
+
 def rates_each_second(rr_s: Sequence[float]) -> list[Rate]:
     """What is shown each second while beats at these intervals go by."""
     meter = RateMeter()

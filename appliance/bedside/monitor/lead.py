@@ -112,6 +112,7 @@ class Lead:
         self._judge_state: Any = judge.initial()
         self._waiting: list[RPeak] = []  # given to the judge, not yet given back
         self._given: deque[int] = deque(maxlen=32)  # source indices of the newest beats that were given
+        self._found: deque[RPeak] = deque(maxlen=32)  # the newest peaks
         self._failing = False
         self._meter, self._rhythm = RateMeter(), RhythmAnalyser()
         self._rate = self._meter.initial()
@@ -185,10 +186,10 @@ class Lead:
             quality = tuple(self._believed(second) for second in output.quality)
             for second in quality:
                 self._believe(second)
-            for peak in output.peaks:
-                self._rate = self._meter.beat(self._rate, peak.index / self.fs_hz)
+            retracted = self._found_again(output)
+            self._count(output)
             self._rhythm_state, rhythm = self._rhythm.step(
-                self._rhythm_state, self._rhythm_input(output, beats, quality, settled)
+                self._rhythm_state, self._rhythm_input(output, beats, quality, settled, retracted)
             )
             rates = self._rates(output)
         return LeadFindings(
@@ -247,6 +248,19 @@ class Lead:
 
     # Quality, rate, rhythm
 
+    def _found_again(self, output: LeadOutput) -> tuple[int, ...]:
+        """Clean indices of the peaks that were retracted: of two at 130 Hz, one source index may name either."""
+        self._found.extend(output.peaks)
+        return tuple(peak.clean_index for peak in self._found if peak.index in output.retracted)
+
+    def _count(self, output: LeadOutput) -> None:
+        """Peaks to the rate: first those of before that were none, then the new ones that still are some."""
+        for index in output.retracted:
+            self._rate = self._meter.retract(self._rate, index / self.fs_hz)
+        for peak in output.peaks:
+            if peak.index not in output.retracted:
+                self._rate = self._meter.beat(self._rate, peak.index / self.fs_hz)
+
     def _believed(self, second: QualitySecond) -> QualitySecond:
         """What the electrodes say of themselves counts more than what the signal looks like."""
         if self.on_skin is False:
@@ -270,6 +284,7 @@ class Lead:
         beats: Sequence[ClassifiedBeat],
         quality: Sequence[QualitySecond],
         settled: int,
+        retracted: tuple[int, ...],
     ) -> RhythmInput:
         return RhythmInput(
             clean_mv=output.clean_mv,
@@ -282,6 +297,7 @@ class Lead:
             ),
             settled=settled,
             on_skin=self.on_skin,
+            retracted=retracted,
         )
 
     def _rates(self, output: LeadOutput) -> tuple[tuple[int, Rate], ...]:

@@ -70,9 +70,9 @@ def open_alerts(home: Path | None, folder: Path | None, hours: float, as_json: b
     from bedside.core.errors import LinkError, SetupError
     from bedside.core.time import US_PER_S, SystemClock
     from bedside.network.recipient import Recipient, view
-    from bedside.settings import home_from
+    from bedside.settings import home_in_use
 
-    chosen = home_from(home)
+    chosen = home_in_use(home)
     who = Recipient.load(folder or chosen.recipient)
     now_us = SystemClock().now_us()
     try:

@@ -54,9 +54,9 @@ def status(home: Path | None, as_json: bool) -> None:
     from bedside.core.time import SystemClock
     from bedside.operator.report import report
     from bedside.operator.sink import Sink
-    from bedside.settings import home_from
+    from bedside.settings import home_in_use
 
-    folder = home_from(home).operator
+    folder = home_in_use(home).operator
     sink = Sink.read(folder / "operator.db")
     try:
         view = report(sink, SystemClock().now_us())

@@ -59,6 +59,14 @@ class RateMeter:
             return RateState(last_s=at_s)
         return RateState((*state.rr_s, rr_s)[-RR_KEPT:], (*state.ends_s, at_s)[-RR_KEPT:], at_s, blind=False)
 
+    def retract(self, state: RateState, at_s: float) -> RateState:
+        """The newest peak, taken at `at_s`, was none. One that is not the newest taken changes nothing."""
+        if state.last_s != at_s:
+            return state
+        if not state.ends_s or state.ends_s[-1] != at_s:  # it began the count
+            return replace(state, last_s=None)
+        return replace(state, rr_s=state.rr_s[:-1], ends_s=state.ends_s[:-1], last_s=at_s - state.rr_s[-1])
+
     def unseen(self, state: RateState) -> RateState:
         """A stretch could not be seen: the interval across it is no RR interval."""
         return replace(state, blind=True)

@@ -3,7 +3,8 @@
 Three groups of episodes run beside each other:
 
 - dangerous: `ASYS` (no QRS for 4 s on a lead that can be believed), `VFL` (see `fibrillation.py`),
-  `VT` (three or more ventricular beats at 100/min or more);
+  `VT` (at 100/min or more: three or more beats that the classifier calls ventricular, or five or more whose QRS is
+  unlike the patient's own, see `wide.py`; either witness suffices, the evidence names what each saw);
 - base, always exactly one once there are beats: `AFIB` (see `irregularity.py`), `SVTA`, `B`, `T`, `N`;
 - `NOISE`: nothing can be said.
 
@@ -22,7 +23,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from bedside.signal import fibrillation, irregularity
+from bedside.signal import fibrillation, irregularity, wide
 
 Floats = npt.NDArray[np.float64]
 Evidence = Mapping[str, float | int | str]
@@ -33,6 +34,7 @@ SUSPECT_S = 3.0  # more, while the lead looks like fibrillation
 FIRST_BEAT_S = 8.0  # before the first beat ever the beat finder may still be learning
 RUN_BEATS = 3
 RUN_SUSTAINED_BEATS = 5
+WIDE_BEATS = 5  # a form alone, without a class, must be sustained (PhysioNet Challenge 2015, table 1)
 RUN_BPM = 100.0
 RUN_RATE_BEATS = 5  # the run's rate is that of its last five beats
 RUN_BREAK_S = 2.0
@@ -40,6 +42,8 @@ PAUSE_S = 2.0
 NOISE_S = 3.0
 RR_S = (0.2, 2.5)
 PATTERN_KEPT = 9
+OWN_RULE = "wide QRS against the patient's own"
+ALONE_RULE = "wide QRS, the patient's own not known yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class RhythmInput:
     seconds: tuple[SeenSecond, ...]
     settled: int
     on_skin: bool | None = None
+    retracted: tuple[int, ...] = ()  # clean indices of peaks, given before or now, that are none
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ class _Vision:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Consecutive beats of one class (V or S), and the run's episode when it is one."""
+    """Consecutive beats of one class (V, S, or W: wide by form), and the run's episode when it is one."""
 
     at: tuple[int, ...] = ()  # the newest beats
     first: int = 0
@@ -122,7 +127,11 @@ class RhythmState:
     last_peak: int | None
     vf: fibrillation.FibrillationState
     ventricular: _Run
+    unlike: _Run
     supraventricular: _Run
+    forms: wide.WideState
+    form: Evidence  # what the wide run's beats looked like
+    classified: tuple[int, int]  # since the open VT began: beats that the classifier gave, of them ventricular
     af: irregularity.IrregularityState
     pattern: tuple[JudgedBeat, ...]
     base: Episode | None
@@ -147,7 +156,11 @@ class RhythmAnalyser:
             last_peak=None,
             vf=fibrillation.initial(),
             ventricular=_Run(),
+            unlike=_Run(),
             supraventricular=_Run(),
+            forms=wide.initial(),
+            form=MappingProxyType({}),
+            classified=(0, 0),
             af=irregularity.IrregularityState(),
             pattern=(),
             base=None,
@@ -166,6 +179,7 @@ class RhythmAnalyser:
         _asystole(state, new, out)
         for beat in new.beats:
             _beat(state, beat, out, pauses)
+        _forms(state, new, out)
         _silence(state, new.settled, out)
         state.af = irregularity.expire(state.af, new.settled, FS_HZ)
         _base(state, out)
@@ -278,8 +292,10 @@ def _grow(run: _Run, beat: JudgedBeat, unseen: bool) -> _Run:
     return replace(grown, fastest_bpm=max(grown.fastest_bpm, _run_bpm(grown)))
 
 
-def _run(state: RhythmState, run: _Run, symbol: str, label: str, beat: JudgedBeat, out: list[Episode]) -> _Run:
-    """The run of class `symbol` after one more beat."""
+def _run(
+    state: RhythmState, run: _Run, symbol: str, beat: JudgedBeat, out: list[Episode], needed: int = RUN_BEATS
+) -> _Run:
+    """The run of class `symbol` after one more beat; `needed` beats make it one."""
     if beat.symbol != symbol:
         if not run.at or beat.symbol in "FQ":  # a fusion or an unjudged beat neither breaks nor makes a run
             return run
@@ -288,22 +304,33 @@ def _run(state: RhythmState, run: _Run, symbol: str, label: str, beat: JudgedBea
         patience = 2 if run.beats >= RUN_SUSTAINED_BEATS else 1
         if run.others < patience:
             return run
-        _run_ends(state, run, label, out)
+        _run_ends(state, run, symbol, out)
         return _Run()
     before, run = run, _grow(run, beat, bool(run.at) and _unseen(state.vision, run.at[-1], beat.at))
     if before.on and not run.on:
-        _run_ends(state, before, label, out)
+        _run_ends(state, before, symbol, out)
     fast = _run_bpm(run) >= RUN_BPM - 0.25  # half a sample of jitter at the boundary of 100
-    if not run.on and run.beats >= RUN_BEATS and fast:
+    if not run.on and run.beats >= needed and fast:
         run = replace(run, on=True)
-        if label != "SVTA":  # a base rhythm: see `_base`
-            _begin(state, Episode(label, run.first, None, _run_evidence(run)), out)
-    elif run.on and run.beats == RUN_SUSTAINED_BEATS and label in state.open:
-        _begin(state, replace(state.open[label], evidence=_run_evidence(run)), out)
+        _run_grows(state, run, symbol, out)
+    elif run.on and run.beats == RUN_SUSTAINED_BEATS:
+        _run_grows(state, run, symbol, out)
     elif run.on and _run_bpm(run) < 0.9 * RUN_BPM:
-        _run_ends(state, run, label, out)
+        _run_ends(state, run, symbol, out)
         run = replace(run, on=False)
     return run
+
+
+def _run_grows(state: RhythmState, run: _Run, symbol: str, out: list[Episode]) -> None:
+    if symbol == "S":  # a base rhythm: see `_base`
+        return
+    before = state.open.get("VT")
+    if before is None:
+        since = [one for one in state.pattern if one.at >= run.first]
+        state.classified = (len(since), sum(one.symbol == "V" for one in since))
+    onset = before.onset if before is not None else run.first
+    known = before.evidence if before is not None else MappingProxyType({})
+    _begin(state, Episode("VT", onset, None, _vt_evidence(state, run, symbol, known)), out)
 
 
 def _run_evidence(run: _Run) -> Evidence:
@@ -312,17 +339,60 @@ def _run_evidence(run: _Run) -> Evidence:
     )
 
 
-def _run_ends(state: RhythmState, run: _Run, label: str, out: list[Episode]) -> None:
-    if run.on and label in state.open:
-        _end(state, label, run.at[-1] + FS_HZ // 4, out, **_run_evidence(run))
+def _vt_evidence(state: RhythmState, run: _Run, symbol: str, known: Evidence) -> Evidence:
+    """What `run` shows, beside what is known: the longer run gives the numbers, every witness its own words."""
+    before = known.get("beats", 0)
+    longer = not isinstance(before, int) or run.beats >= before
+    numbers = _run_evidence(run) if longer else MappingProxyType({})
+    beats, ventricular = state.classified
+    words = {"classified_beats": beats, "classified_ventricular": ventricular}
+    form = {**state.form, "wide_beats": run.beats} if symbol == "W" else {}
+    return MappingProxyType({**known, **numbers, **words, **form})
+
+
+def _run_ends(state: RhythmState, run: _Run, symbol: str, out: list[Episode]) -> None:
+    """The witness of `symbol` has seen the end; the episode lasts while the other one still sees it."""
+    other = state.unlike if symbol == "V" else state.ventricular
+    if run.on and symbol != "S" and "VT" in state.open and not other.on:
+        end = max(run.at[-1], other.at[-1] if other.at else 0) + FS_HZ // 4
+        _end(state, "VT", end, out, **_vt_evidence(state, run, symbol, state.open["VT"].evidence))
+
+
+def _forms(state: RhythmState, new: RhythmInput, out: list[Episode]) -> None:
+    """The witness that knows no classes: beats unlike the patient's own."""
+    vision = state.vision
+    state.forms, found = wide.step(
+        state.forms,
+        new.clean_mv,
+        new.clean_first,
+        new.peaks,
+        new.retracted,
+        min(vision.until, new.settled),
+        vision.holes,
+    )
+    for one in found:
+        if one.wide:
+            state.form = _form(one)
+        symbol = "Q" if one.wide is None else "W" if one.wide else "N"
+        state.unlike = _run(state, state.unlike, "W", JudgedBeat(one.at, symbol), out, WIDE_BEATS)
+
+
+def _form(beat: wide.WideBeat) -> Evidence:
+    if beat.correlation is None or beat.width_ratio is None:
+        return MappingProxyType({"rule": ALONE_RULE, "width_s": beat.width_s})
+    return MappingProxyType({"rule": OWN_RULE, "correlation": beat.correlation, "width_ratio": beat.width_ratio})
 
 
 def _silence(state: RhythmState, settled: int, out: list[Episode]) -> None:
     """Runs end when no beat comes any more."""
     limit = settled - round((RUN_BREAK_S + 1.5) * FS_HZ)  # a class may take 1.2 s more than its beat
-    if state.ventricular.at and state.ventricular.at[-1] < limit:
-        _run_ends(state, state.ventricular, "VT", out)
-        state.ventricular = _Run()
+    for symbol, run in (("V", state.ventricular), ("W", state.unlike)):
+        if run.at and run.at[-1] < limit:
+            if symbol == "V":
+                state.ventricular = _Run()
+            else:
+                state.unlike = _Run()
+            _run_ends(state, run, symbol, out)
     if state.supraventricular.at and state.supraventricular.at[-1] < limit:
         state.supraventricular = _Run()
 
@@ -338,9 +408,10 @@ def _beat(state: RhythmState, beat: JudgedBeat, out: list[Episode], pauses: list
             pauses.append(Pause(beat.at, rr_s))
         if "V" not in (pair := before.symbol + beat.symbol) and "F" not in pair and RR_S[0] < rr_s < RR_S[1]:
             state.af = irregularity.step(state.af, rr_s, beat.at, FS_HZ)
-    state.ventricular = _run(state, state.ventricular, "V", "VT", beat, out)
-    state.supraventricular = _run(state, state.supraventricular, "S", "SVTA", beat, out)
     state.pattern = (*state.pattern, beat)[-PATTERN_KEPT:]
+    state.classified = (state.classified[0] + 1, state.classified[1] + (beat.symbol == "V"))
+    state.ventricular = _run(state, state.ventricular, "V", beat, out)
+    state.supraventricular = _run(state, state.supraventricular, "S", beat, out)
 
 
 def _repeats(pattern: tuple[JudgedBeat, ...], every: int) -> bool:

@@ -1,0 +1,210 @@
+"""Beats unlike the patient's own: each QRS held against a slow reference of itself, by shape and by width.
+
+The second witness of a ventricular tachycardia, and no relation of the first: nothing here is fitted to recordings
+of other people, nothing asks a model. Clinical rule: a regular tachycardia with a wide QRS that differs from the
+patient's own in sinus rhythm is ventricular until shown otherwise (Brugada 1991, doi:10.1161/01.CIR.83.5.1649).
+
+The reference is the form that most slow beats share (a running majority vote), and is learned below 100/min only:
+a tachycardia that goes on for an hour never becomes what it is held against. It is measured on the clean lead
+(250 Hz), once the lead's quality over the beat is known. Pure, causal; what it finds does not depend on how the
+stream is cut, because beats are taken one by one, in order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+FS_HZ = 250
+SHAPE_S = 0.10  # on each side of R: a wide QRS, and neither P nor T
+SHIFT = 5  # samples (20 ms) by which R of two forms of one beat may be marked apart
+WIDTH_S = 0.16  # on each side of R, where the QRS's ends are looked for
+WIDTH_SHARE = 0.05  # of the slope's energy lies before the QRS and as much behind it
+SWING_MV = 0.15  # a smaller deflection has no form that could be told from noise
+SLOW_RR_S = 0.6  # 100/min: no tachycardia is slower (AHA/ACC/HRS 2017), so what is slower may be learned
+EARLY = 0.85  # of the mean interval: an earlier beat is premature, and not the patient's usual one
+LIKE = 0.8  # correlation from which a slow beat votes for the reference
+VOTES = 8  # more votes for than against: the reference is the patient's own
+VOTES_MAX = 30  # half a minute of another slow form and it is learned anew
+MEAN_OF = 16  # beats
+WAIT = 65  # samples (0.26 s) after R: one that follows within 0.2 s may still retract it
+KEPT_S = 4.0  # of the lead: quality is known a second late, beats 0.6 s
+
+WIDE_S = 0.08  # by `measure`, what bundle branch block (0.12 s from onset to end) has: MIT-BIH 109, 124, 207
+WIDER = 1.4  # times the reference, and so no stretch by noise
+ALIKE = 0.9  # correlation from which a QRS is the patient's own whatever its width
+UNLIKE = 0.6  # below it another form, also where both are wide (bundle branch block, and VT on top)
+KIN = 0.8  # beats of one tachycardia resemble each other; artefacts do not
+ALONE_WIDE_S = 0.10  # without a reference the width alone must speak, and say more than bundle branch block ...
+ALONE_RR_S = 0.5  # ... and only at 120/min and more
+
+
+class Reference(NamedTuple):
+    """The patient's own QRS: `shape` (n,) of length 1, and `width_s`; trusted from `VOTES` votes."""
+
+    shape: Floats
+    width_s: float
+    votes: int
+
+    @property
+    def learned(self) -> bool:
+        return self.votes >= VOTES
+
+
+class WideBeat(NamedTuple):
+    """A beat at clean index `at`. `wide` None: not measurable. `correlation` None: there was no reference yet."""
+
+    at: int
+    wide: bool | None
+    width_s: float = 0.0
+    correlation: float | None = None
+    width_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WideState:
+    """The newest seconds of the lead, peaks still to be measured, the reference. Arrays are never written to."""
+
+    tail: Floats
+    end: int = 0  # clean index behind the tail's last sample
+    waiting: tuple[int, ...] = ()
+    last: int | None = None  # the beat before
+    rr_s: tuple[float, ...] = ()  # the newest four
+    reference: Reference | None = None
+    kin: Floats | None = None  # form of the beat before, where that was wide
+
+
+def initial() -> WideState:
+    """Before the first sample."""
+    return WideState(np.zeros(0))
+
+
+def step(
+    state: WideState,
+    clean_mv: Floats,
+    clean_first: int,
+    peaks: Sequence[int],
+    retracted: Sequence[int],
+    known_to: int,
+    holes: Sequence[tuple[int, int]],
+) -> tuple[WideState, tuple[WideBeat, ...]]:
+    """Take the next samples, peaks, and peaks that were none; give the beats that can be measured now.
+
+    `known_to`: the quality before this clean index is known, and no peak is still to come;
+    `holes`: `[first, end)` that cannot be believed.
+    """
+    start = state.end if state.end else clean_first
+    tail = np.concatenate((state.tail, clean_mv[max(start - clean_first, 0) :]))[-round(KEPT_S * FS_HZ) :]
+    waiting = tuple(sorted({*state.waiting, *peaks} - set(retracted)))
+    state = replace(state, tail=tail, end=clean_first + clean_mv.size, waiting=waiting)
+    found = []
+    reach = round(WIDTH_S * FS_HZ) + SHIFT + 1
+    while state.waiting and state.waiting[0] + WAIT < min(state.end, known_to):
+        at, *rest = state.waiting
+        believed = not any(first <= at + reach and end > at - reach for first, end in holes)
+        state, beat = _take(replace(state, waiting=tuple(rest)), at, believed)
+        found.append(beat)
+    return state, tuple(found)
+
+
+def _take(state: WideState, at: int, believed: bool) -> tuple[WideState, WideBeat]:
+    rr_s = (at - state.last) / FS_HZ if state.last is not None else None
+    state = replace(state, last=at)
+    if not believed or rr_s is None or rr_s > 2.0:  # the time since the last beat means nothing
+        return replace(state, rr_s=(), kin=None), WideBeat(at, None)
+    state = replace(state, rr_s=(*state.rr_s, rr_s)[-4:])
+    measured = measure(state.tail, at - state.end + state.tail.size, rr_s)
+    if measured is None:
+        return replace(state, kin=None), WideBeat(at, None)
+    around, width_s = measured
+    shape = unit(around[SHIFT:-SHIFT])
+    beat = _judge(at, around, width_s, rr_s, state.reference)
+    if may_learn(state.rr_s):
+        state = replace(state, reference=_vote(state.reference, around, width_s))
+    if beat.wide and state.kin is not None and correlation(around, state.kin) < KIN:
+        beat = beat._replace(wide=False)
+        return replace(state, kin=shape), beat
+    return replace(state, kin=shape if beat.wide else None), beat
+
+
+def may_learn(rr_s: Sequence[float]) -> bool:
+    """Is the newest beat a slow one, and not premature? Never true above 100/min."""
+    mean_s = sum(rr_s) / len(rr_s)
+    return len(rr_s) == 4 and min(mean_s, rr_s[-1]) > SLOW_RR_S and rr_s[-1] > EARLY * mean_s
+
+
+def measure(lead_mv: Floats, at: int, rr_s: float) -> tuple[Floats, float] | None:
+    """The lead around the peak at `at`, `SHAPE_S` and `SHIFT` on each side, and the QRS's width in s.
+
+    The width is the time that holds the middle 90 % of the slope's energy, looked for up to half an interval away:
+    no QRS duration (a normal QRS has 0.04 s, a bundle branch block 0.08 s), but steady in noise.
+    None where the lead was not seen, or where there is no deflection of size.
+    """
+    half = round(SHAPE_S * FS_HZ) + SHIFT
+    reach = min(round(WIDTH_S * FS_HZ), int(0.5 * rr_s * FS_HZ))
+    if at - max(half, reach + 1) < 0:
+        return None
+    around = lead_mv[at - half : at + half + 1]
+    part = lead_mv[at - reach - 1 : at + reach + 2]
+    if around.size < 2 * half + 1 or part.size < 2 * reach + 3:
+        return None
+    swing_mv = float(around.max() - around.min())
+    if not swing_mv >= SWING_MV or bool(np.isnan(part).any()):
+        return None
+    slope = part[2:] - part[:-2]
+    energy = np.add.accumulate(slope * slope)
+    low, high = np.searchsorted(energy, energy[-1] * np.array((WIDTH_SHARE, 1.0 - WIDTH_SHARE)))
+    return around, float(high - low) / FS_HZ
+
+
+def unit(part: Floats) -> Floats:
+    """Without its mean, of length 1."""
+    part = part - float(np.add.reduce(part)) / part.size
+    return np.asarray(part / math.sqrt(float(part @ part) + 1e-12), dtype=np.float64)
+
+
+def correlation(around: Floats, shape: Floats) -> float:
+    """The best correlation of `shape` with `around` over all shifts."""
+    return best_shift(around, shape)[0]
+
+
+def best_shift(around: Floats, shape: Floats) -> tuple[float, int]:
+    """The best correlation of `shape` (n,) within `around` (n + 2 SHIFT,), and where."""
+    views = np.lib.stride_tricks.sliding_window_view(around, shape.size)
+    mean = views.mean(axis=1)
+    size = np.sqrt(np.maximum((views * views).mean(axis=1) - mean * mean, 1e-15) * shape.size)
+    values = (views @ shape) / size  # the shape has no mean
+    at = int(values.argmax())
+    return float(values[at]), at
+
+
+def _judge(at: int, around: Floats, width_s: float, rr_s: float, reference: Reference | None) -> WideBeat:
+    if reference is None or not reference.learned:
+        return WideBeat(at, width_s >= ALONE_WIDE_S and rr_s <= ALONE_RR_S, width_s)
+    alike, ratio = correlation(around, reference.shape), width_s / reference.width_s
+    stretched = alike < ALIKE and ratio >= WIDER
+    other = alike < UNLIKE and ratio >= 1.0 / WIDER
+    return WideBeat(at, width_s >= WIDE_S and (stretched or other), width_s, alike, ratio)
+
+
+def _vote(reference: Reference | None, around: Floats, width_s: float) -> Reference:
+    """A slow beat votes for the reference and moves it, or against; at no votes it takes its place."""
+    if reference is None or reference.votes == 0:
+        return Reference(unit(around[SHIFT:-SHIFT]), width_s, 1)
+    alike, shift = best_shift(around, reference.shape)
+    if alike < LIKE:
+        return reference._replace(votes=reference.votes - 1)
+    share = 1.0 / min(reference.votes + 1, MEAN_OF)
+    own = unit(around[shift : shift + reference.shape.size])
+    return Reference(
+        unit((1.0 - share) * reference.shape + share * own),
+        (1.0 - share) * reference.width_s + share * width_s,
+        min(reference.votes + 1, VOTES_MAX),
+    )
