@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from bedside.alarms.limits import PatientLimits
 from bedside.alarms.table import limits
 from bedside.alarms.watch import PatientWatch
 from bedside.ble.air import Air
@@ -46,16 +47,18 @@ from bedside.network.measure import measure
 from bedside.network.sender import NetworkSender, open_sender
 from bedside.records.store import RecordStore, open_store
 from bedside.settings import Home, PatientSetting, Settings
-from bedside.ward.heartbeat import Heartbeat
+from bedside.ward.heartbeat import Heartbeat, read_report
 from bedside.ward.parts import keep_running
 from bedside.ward.socket import GatewaySocket
-from bedside.ward.ward import Admission, WardFacts, WardMonitor
+from bedside.ward.ward import Admission, WardFacts, WardMonitor, limits_of
 
 log = logging.getLogger(__name__)
 
 HEALTH_S = 2.0
 PACK_S = 1.0
 PACK_STEPS_MAX = 3  # behind each other, so that a write never waits for more than that
+PAUSE_LOOK_US = 130_000_000  # an audio pause that was begun longer ago is over
+LIMITS_LOOK_US = 3_600_000_000
 RESUME_LOOK_BACK_US = 600 * 1_000_000
 DISK_BYTES_MIN = 500_000_000  # about two months of one patient
 
@@ -111,7 +114,7 @@ class Gateway:
         self._edges = edges
         self._radio = radio
         self._socket = GatewaySocket(home.gateway_socket, ward.operations(), ward.ring)
-        self._heartbeat = Heartbeat(home.annunciator_socket, edges.clock, ward.oldest_tick_s, ward.priority)
+        self._heartbeat = Heartbeat(home.annunciator_socket, edges.clock, ward.oldest_tick_s, ward.sounding)
 
     async def run(self) -> None:
         """Monitor until cancelled, then end cleanly."""
@@ -142,6 +145,8 @@ class Gateway:
         """Ask the parts that do not say it themselves how they do."""
         while True:
             self.ward.parts.set("ble", *self.ward.links())
+            if self.ward.facts.audio == "on":
+                self.ward.speaker(*await self._edges.records_worker.run(self._loudspeaker))
             disk_low, free = await self._edges.records_worker.run(self._disk)
             self.ward.condition("disk", disk_low, detail=free)
             if self.sender is not None:
@@ -154,6 +159,9 @@ class Gateway:
     def _disk(self) -> tuple[bool, str]:
         free_bytes = shutil.disk_usage(self._home.path).free
         return free_bytes < DISK_BYTES_MIN, f"{free_bytes / 1e9:.1f} GB free"
+
+    def _loudspeaker(self) -> tuple[str, str]:
+        return read_report(self._home.annunciator_report, self._edges.clock.now_us())
 
     async def _end(self) -> None:
         self.ward.audit("gateway", "stop")
@@ -265,10 +273,22 @@ async def _compose(
     for one in wanted:
         admission = await edges.records_worker.run(lambda one=one: admit(one))  # type: ignore[misc]
         open_alarms = await edges.records_worker.run(lambda a=admission: store.open_alarms(a.patient.id))  # type: ignore[misc]
-        ward.admit(admission, open_alarms)
+        limits_then = await edges.records_worker.run(lambda a=admission: _limits_of(store, a.patient.id, edges))  # type: ignore[misc]
+        ward.admit(admission, open_alarms, limits_then)
+    now_us = edges.clock.now_us()
+    recent = lambda: store.events(None, now_us - PAUSE_LOOK_US, now_us + 1, ("audit",))  # noqa: E731
+    ward.restore_pause(await edges.records_worker.run(recent))
     ward.restore_box(await edges.records_worker.run(lambda: store.open_alarms(None)))
     _say_how_it_began(ward, store, model_fault)
     return Gateway(home, ward, store, edges, sender, virtual, radio)
+
+
+def _limits_of(store: RecordStore, patient: str, edges: Edges) -> PatientLimits | None:
+    """Limits that were in force when monitoring last ended: they are noted every few minutes while they are."""
+    now_us, newest_us = edges.clock.now_us(), store.newest_us(patient)
+    if newest_us is None:
+        return None
+    return limits_of(store.events(patient, min(newest_us, now_us) - LIMITS_LOOK_US, 2**62, ("audit",)), now_us)
 
 
 def _say_how_it_began(ward: WardMonitor, store: RecordStore, model_fault: str | None) -> None:

@@ -65,6 +65,11 @@ class Home:
         return self.run / "annunciator.sock"
 
     @property
+    def annunciator_report(self) -> Path:
+        """What the annunciator says of itself: what sounds, through which player."""
+        return self.run / "annunciator.json"
+
+    @property
     def annunciator_log(self) -> Path:
         return self.path / "annunciator.log"
 

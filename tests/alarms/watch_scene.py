@@ -121,7 +121,7 @@ class Night:
         """Live: `advance` each second of data. Without: a recording, whose time is its data's."""
         for item in items(self.body, until_s, cut):
             end_us = item.end_us if isinstance(item, Block | Gap) else item.time_us
-            if end_us <= START_US + from_s * S:
+            if from_s and end_us <= START_US + from_s * S:
                 continue
             before_us, self.t_us = self.t_us, max(self.t_us, end_us)
             self._keep(self.watch.feed(item))

@@ -108,6 +108,7 @@ class FakeGateway:
         self.events: list[Json] = []
         self.box_alarms: list[Json] = []
         self.audio = "muted: demonstration"
+        self.pause: Json = {}
         self.script = self._script()
         self._subscribers: list[tuple[socket.socket, threading.Lock]] = []
         self._connections: list[socket.socket] = []
@@ -163,6 +164,7 @@ class FakeGateway:
             self.audits.clear()
             self.events.clear()
             self.box_alarms.clear()
+            self.audio, self.pause = "muted: demonstration", {}
             self.script = self._script()
             self.frozen.clear()
 
@@ -240,6 +242,7 @@ class FakeGateway:
                 "version": "0.1.0",
                 "demonstration": True,
                 "audio": self.audio,
+                **self.pause,
                 "parts": [
                     {"name": name, "state": "ok", "detail": ""}
                     for name in ("gateway", "ble", "records", "models", "alarms", "network", "dashboard", "annunciator")
@@ -312,6 +315,13 @@ class FakeGateway:
                 return self._strip(request)
             if op == "acknowledge":
                 return self._acknowledge(request)
+            if op == "audio_pause":
+                until_us = now_us() + request["seconds"] * 1_000_000
+                self.pause = {"audio_paused_until_us": until_us, "audio_paused_by": request["by"]}
+                return {"audio_paused_until_us": until_us}
+            if op == "audio_resume":
+                self.pause = {}
+                return {}
             if op == "audit":
                 self.audits.append(request)
                 return {}

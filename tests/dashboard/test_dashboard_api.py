@@ -246,3 +246,18 @@ def test_a_bug_tells_nothing_of_itself(nurse: FlaskClient, served: Dashboard, mo
     answer = nurse.get("/api/v1/ward")
     assert answer.status_code == 500
     assert "secret" not in answer.get_data(as_text=True)
+
+
+def test_an_audio_pause_needs_the_pages_token_carries_the_name_and_is_bounded(
+    nurse: FlaskClient, gateway: FakeGateway
+) -> None:
+    headers = {"X-Bedside-CSRF": csrf_of(nurse)}
+    assert nurse.post("/api/v1/audio/pause", json={}).status_code == 403
+    for seconds in (0, 121, True, "120"):
+        answer = nurse.post("/api/v1/audio/pause", json={"seconds": seconds}, headers=headers)
+        assert answer.status_code == 400
+    assert gateway.pause == {}
+    assert nurse.post("/api/v1/audio/pause", json={"seconds": 60}, headers=headers).status_code == 200
+    assert gateway.pause["audio_paused_by"] == "Sister Agnes"
+    assert nurse.post("/api/v1/audio/resume", json={}, headers=headers).status_code == 200
+    assert gateway.pause == {}

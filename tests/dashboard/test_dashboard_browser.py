@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -163,6 +164,32 @@ def test_an_alarm_comes_first_is_announced_and_is_acknowledged_in_the_users_name
     block.get_by_role("button", name="Acknowledge").click()
     expect(screen.page.locator(f"{screen.tile(2)} .alarm.high.acknowledged")).to_contain_text("seen by bedside clin")
     assert [request["by"] for request in screen.gateway.acknowledged] == ["bedside clinician"]
+
+
+def test_the_sound_is_paused_by_name_counts_down_through_a_reload_and_changes_nothing_that_is_seen(
+    screen: Screen,
+) -> None:
+    pause = screen.page.locator("#pause")
+    screen.gateway.raise_alarm(1, "vt", "high", "Ventricular tachycardia")
+    expect(screen.page.locator(f"{screen.tile(1)} .alarm.high.active")).to_be_visible()
+    expect(pause).to_be_hidden()  # the box is muted: there is nothing to pause
+    screen.gateway.audio = "on"
+    pause.get_by_text("Pause sound", exact=True).click()
+    expect(pause).to_have_text(re.compile(r"^Sound paused 0[12]:\d\d$"))
+    assert screen.gateway.pause["audio_paused_by"] == "bedside clinician"
+    expect(screen.page.locator(f"{screen.tile(1)} .alarm.high.active")).to_be_visible()
+    screen.gateway.pause["audio_paused_until_us"] = now_us() + 45_000_000
+    screen.page.reload()
+    expect(pause).to_have_text(re.compile(r"^Sound paused 00:[34]\d$"))
+    pause.click()
+    expect(pause).to_have_text("Pause sound")
+    assert screen.gateway.pause == {}
+
+
+def test_a_missing_loudspeaker_is_said_in_the_top_bar(screen: Screen) -> None:
+    screen.gateway.audio = "no loudspeaker: terminal bell only"
+    expect(screen.page.locator("#audio")).to_have_text("no loudspeaker: terminal bell only")
+    expect(screen.page.locator("#audio")).to_have_class("audio off")
 
 
 def test_priorities_differ_in_shape_and_text_and_flash_at_their_own_rate(screen: Screen) -> None:

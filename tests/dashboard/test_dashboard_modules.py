@@ -151,3 +151,16 @@ def test_the_event_list_tells_each_alarm_and_each_episode_once_and_stays_bounded
     told, size = run(page, "events", body)
     assert sorted(told) == [["alarm", "ended, not acknowledged"], ["rhythm", "lasted 00:05"]]
     assert size <= 400
+
+
+def test_limits_of_a_patients_own_are_marked(page: Page) -> None:
+    body = """
+        const view = new m.NumberView("MDC_ECG_HEART_RATE", "HR");
+        const value = { label: "HR", unit: "/min", value: 70, decimals: 0, time_us: 1, age_s: 0, validity: "good",
+            reason: null, limit_low: 45, limit_high: 130 };
+        view.update({ ...value, limit_changed: true });
+        const marked = [view.limits.classList.contains("own"), view.high.textContent];
+        view.update(value);
+        return [...marked, view.limits.classList.contains("own")];
+    """
+    assert run(page, "numbers", body) == [True, "130", False]

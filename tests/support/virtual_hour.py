@@ -43,9 +43,9 @@ class VirtualBox:
             raise AssertionError("the gateway ended though nobody stopped it")
 
 
-def edges(seed: int) -> Edges:
+def edges(seed: int, start_s: float = 0.0) -> Edges:
     """Virtual time and seeded randomness; work that blocks is done at once."""
-    clock = LoopClock(asyncio.get_running_loop(), START_US)
+    clock = LoopClock(asyncio.get_running_loop(), START_US + round(start_s * 1e6))
     return Edges(
         clock=clock,
         ids=IdSource(clock.now_us, random.Random(seed)),
@@ -57,12 +57,21 @@ def edges(seed: int) -> Edges:
 
 @asynccontextmanager
 async def virtual_box(
-    folder: Path, *, seed: int = 1, bodies: Sequence[Body] | None = None, epoch_s: int = 3600
+    folder: Path,
+    *,
+    seed: int = 1,
+    bodies: Sequence[Body] | None = None,
+    epoch_s: int = 3600,
+    start_s: float = 0.0,
+    demonstration: bool = True,
 ) -> AsyncIterator[VirtualBox]:
-    """The demonstration ward (or `bodies`) on the virtual clock, from its start to its clean end."""
+    """The demonstration ward (or `bodies`) on the virtual clock, from its start to its clean end.
+
+    `start_s`: how much later than the hour's beginning it starts, for a second start on the same folder.
+    """
     home = Home(folder)
     home.make()
-    at = edges(seed)
+    at = edges(seed, start_s)
     operator = OperatorService(home.operator, clock=at.clock, worker=InlineWorker(), epoch_s=epoch_s)
     await operator.start()
     await operator.offer_token(home.operator_token)
@@ -73,7 +82,7 @@ async def virtual_box(
         at,
         bodies=chosen,
         link=UnixLink(home.operator / "operator.sock"),
-        demonstration=True,
+        demonstration=demonstration,
     )
     task = asyncio.create_task(gateway.run(), name="gateway")
     try:

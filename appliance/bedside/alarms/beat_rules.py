@@ -51,6 +51,11 @@ class BeatRules:
         self._heard_us: int | None = None
         self._last: Beat | None = None
 
+    def change(self, table: ConditionTable) -> None:
+        """Other extreme rates from now on: the next beat is held against them."""
+        self._fast = table["extreme_tachycardia"].trigger
+        self._slow = table["extreme_bradycardia"].trigger
+
     def beat(self, beat: Beat, elapsed_us: int) -> list[Sign]:
         """One more beat."""
         self._heard_us, self._last = elapsed_us, beat

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from bedside.alarms.beat_rules import BeatRules
 from bedside.alarms.clock import EngineClock
 from bedside.alarms.lifecycle import Scribe, Track, urgency
+from bedside.alarms.limits import PatientLimits
 from bedside.alarms.signal_rules import SignalRules
 from bedside.alarms.signs import Sign
 from bedside.alarms.table import URGENCY, Condition, ConditionTable, default_table
@@ -76,6 +77,7 @@ class AlarmEngine:
     ) -> None:
         self.patient = patient
         self.table = table if table is not None else default_table()
+        self._base = self.table
         self._clock = EngineClock()
         self._scribe = Scribe(patient, ids, self.table, simulated)
         self._tracks: dict[tuple[str, str], Track] = {}
@@ -92,7 +94,11 @@ class AlarmEngine:
         self._signals.stream(info)
 
     def feed(self, event: Event, now_us: int) -> list[Event]:
-        """One event of this patient; alarms and suppressions that follow, in order."""
+        """One event of this patient; alarms and suppressions that follow, in order.
+
+        Raises `ValueError` for an event of another patient.
+        """
+        self._ours(event)
         self._clock.tell(now_us)
         return self._apply(self._signs(event))
 
@@ -133,6 +139,12 @@ class AlarmEngine:
         fields: Evidence = {name: _plain(value) for name, value in (evidence or {}).items()}
         return self._apply([Sign(kind=kind, on=on, key=key, onset_us=onset_us, end_us=end_us, fields=fields)])
 
+    def set_limits(self, limits: PatientLimits) -> None:
+        """This patient's limits from now on; what already alarms is held against them with its next value."""
+        self.table = limits.table(self._base)
+        self._vitals.change(self.table)
+        self._beats.change(self.table)
+
     def acknowledge(self, alarm: str, by: str, now_us: int) -> list[Event]:
         """`by` has seen the alarm: silent while its condition lasts (until the reminder), gone when it is over.
 
@@ -152,8 +164,11 @@ class AlarmEngine:
     def restore(self, alarms: Sequence[Alarm], now_us: int) -> list[Event]:
         """Take over alarms that were open before a restart; each is said again, in its state.
 
-        A condition that was on counts as on until its signal was valid for a while without it.
+        A condition that was on counts as on until its signal was valid for a while without it. Raises `ValueError`
+        for an alarm of another patient, and takes over none.
         """
+        for alarm in alarms:
+            self._ours(alarm)
         self._clock.tell(now_us)
         events: list[Event] = []
         for alarm in sorted(alarms, key=urgency):
@@ -177,6 +192,10 @@ class AlarmEngine:
     def open(self) -> list[Alarm]:
         """Alarms that are not ended, most urgent first."""
         return sorted((one.alarm for one in self._tracks.values() if one.alarm is not None), key=urgency)
+
+    def _ours(self, event: Event) -> None:
+        if event.patient != self.patient:
+            raise ValueError("alarms: an event of another patient")
 
     # ------------------------------------------------------------------ events to signs
 

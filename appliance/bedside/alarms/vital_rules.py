@@ -77,6 +77,13 @@ class VitalRules:
         self._valid: dict[Code, tuple[int, Numeric]] = {}  # newest valid, and engine time when it was heard
         self._said: dict[str, Numeric] = {}  # newest violating value by kind
 
+    def change(self, table: ConditionTable) -> None:
+        """Other limits from now on: the next value is held against them."""
+        for one in self._rate:
+            one.bound = table[one.kind].trigger["limit_bpm"]
+        for one in self._spo2:
+            one.bound = table[one.kind].trigger["limit_pct"]
+
     def numeric(self, numeric: Numeric, elapsed_us: int) -> list[Sign]:
         """One more number."""
         if numeric.code is Code.BATTERY:

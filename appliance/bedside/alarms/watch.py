@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from bedside.alarms.clock import BACK_MAX_S, STEP_MAX_S
 from bedside.alarms.engine import AlarmEngine
+from bedside.alarms.limits import PatientLimits
 from bedside.alarms.table import ConditionTable
 from bedside.core.events import Alarm, Event
 from bedside.core.ids import IdSource
@@ -87,6 +88,10 @@ class PatientWatch:
     def acknowledge(self, alarm: str, by: str, now_us: int) -> list[Event]:
         """Acknowledge in the name of `by`. Raises `KeyError` when no such alarm is open, `ValueError` for no name."""
         return self._alarms.acknowledge(alarm, by, now_us)
+
+    def set_limits(self, limits: PatientLimits) -> None:
+        """This patient's limits from now on."""
+        self._alarms.set_limits(limits)
 
     def open(self) -> list[Alarm]:
         """Alarms that are not ended, most urgent first."""

@@ -8,6 +8,10 @@ Operations (`op`), their arguments and results:
 | `events` | patient (or null: the box), start_us, end_us, types (list), limit | list of events (`events.to_dict`) |
 | `strip` | patient, stream, start_us, end_us (at most 60 s) | `Strip` |
 | `acknowledge` | alarm, by | `{"alarm", "state"}` |
+| `audio_pause` | by, seconds (1 to 120; default 120) | `{"audio_paused_until_us"}`; `not_possible`: nothing sounds |
+| `audio_resume` | by | `{}` |
+| `limits` | patient | list of `LimitView` |
+| `set_limit` | patient, code, low, high, severe_low (or null: as it is), by | `LimitView` |
 | `subscribe` | after (sequence number, or null) | pushes of `WaveBatch`, then every 100 ms a new one |
 | `audit` | actor, action, detail | `{}` |
 | `stop` | | `{}`: the gateway ends cleanly |
@@ -36,6 +40,7 @@ class NumericView(TypedDict):
     reason: str | None
     limit_low: float | None
     limit_high: float | None
+    limit_changed: NotRequired[bool]  # there and true when it is this patient's own, not the preset's
 
 
 class SignalView(TypedDict):
@@ -70,6 +75,26 @@ class AlarmView(TypedDict):
     evidence: dict[str, Json]
 
 
+class LimitView(TypedDict):
+    """What alarms for one number of one patient, and what it may be set to. A range is `[least, greatest]`."""
+
+    code: str
+    label: str
+    unit: str
+    step: int
+    preset: str
+    low: int | None
+    high: int | None
+    severe_low: float | None  # desaturation, extreme bradycardia
+    severe_high: float | None  # extreme tachycardia
+    low_range: list[int] | None  # null: there is no such limit to set
+    high_range: list[int] | None
+    severe_low_range: list[int] | None
+    preset_low: int | None
+    preset_high: int | None
+    changed: bool
+
+
 class WearableView(TypedDict):
     """A wearable and its link."""
 
@@ -92,6 +117,7 @@ class PatientView(TypedDict):
     signals: list[SignalView]
     rhythm: str | None  # label of the current rhythm episode
     alarms: list[AlarmView]  # most urgent first
+    limits_changed: NotRequired[bool]  # there and true when her limits are not the preset's
     wearables: list[WearableView]
     newest_sample_us: int | None
     stored_us: int | None  # everything up to here is on disk
@@ -122,7 +148,9 @@ class Ward(TypedDict):
     started_us: int
     version: str
     demonstration: bool
-    audio: str  # "on", or why not: "muted: demonstration"
+    audio: str  # "on", or why not: "muted: demonstration", "no loudspeaker: terminal bell only"
+    audio_paused_until_us: NotRequired[int]  # there while somebody has paused the sound of the box
+    audio_paused_by: NotRequired[str]
     parts: list[PartView]
     patients: list[PatientView]
     alarms: list[AlarmView]  # of the box itself, most urgent first

@@ -6,6 +6,8 @@
 | `events` | GET `patient`, `start_us`, `end_us`, `types` (comma-separated), `limit` | list of events |
 | `strip` | GET `patient`, `stream`, `start_us`, `end_us` | `Strip` |
 | `acknowledge` | POST `{"alarm"}` | `{"alarm", "state"}` |
+| `audio/pause` | POST `{"seconds"}` (1 to 120; default 120) | `{"audio_paused_until_us"}` |
+| `audio/resume` | POST | `{}` |
 | `stream` | GET | server-sent events `batch` (`WaveBatch`), `state`, `full` |
 | `session` | GET | `{"name", "csrf"}` |
 
@@ -32,6 +34,7 @@ VIEWERS_MAX = 24
 """Open event streams; each holds a thread of the web server. One browser needs one."""
 STRIP_S_MAX = 60
 EVENTS_MAX = 2000
+AUDIO_PAUSE_S = 120
 
 STATUS_OF_CODE = {
     "bad_request": 400,
@@ -145,6 +148,22 @@ def acknowledge() -> Response:
     if not isinstance(alarm, str) or not 0 < len(alarm) <= 128:
         raise BadRequest("alarm: expected the id of an alarm")
     return jsonify(_rooms().client.request("acknowledge", alarm=alarm, by=_session().name))
+
+
+@api.post("/audio/pause")
+def pause_audio() -> Response:
+    """Silence what sounds on the box for at most two minutes, in the name of who is signed in."""
+    body: Any = request.get_json()
+    seconds = body.get("seconds", AUDIO_PAUSE_S) if isinstance(body, dict) else None
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or not 1 <= seconds <= AUDIO_PAUSE_S:
+        raise BadRequest(f"seconds: expected a whole number, 1 to {AUDIO_PAUSE_S}")
+    return jsonify(_rooms().client.request("audio_pause", seconds=seconds, by=_session().name))
+
+
+@api.post("/audio/resume")
+def resume_audio() -> Response:
+    """End an audio pause before its time."""
+    return jsonify(_rooms().client.request("audio_resume", by=_session().name))
 
 
 @api.get("/session")

@@ -1,7 +1,7 @@
 """The gateway's heartbeat to the annunciator: one datagram a second, only while the ward really lives.
 
 A beat is withheld when a patient's session has not ticked for `STALL_S`: a gateway that is alive but
-watches nobody must not look well.
+watches nobody must not look well. The annunciator answers in a file, which `read_report` understands.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from bedside.core.time import Clock
 BEAT_S = 1.0
 STALL_S = 5.0
 VERSION = 1
+REPORT_AGE_S = 15.0  # the annunciator writes its report every two seconds
 
 
 class Heartbeat:
@@ -27,6 +28,7 @@ class Heartbeat:
     def __init__(
         self, path: Path, clock: Clock, oldest_tick_s: Callable[[], float], priority: Callable[[], str]
     ) -> None:
+        """`priority`: what must be heard now, "none" where nothing must."""
         self.healthy = False
         self._run = os.urandom(8).hex()  # tells this start of the gateway from the one before
         self._path = path
@@ -54,3 +56,23 @@ class Heartbeat:
         with contextlib.suppress(OSError):  # not there (yet), or its queue is full: shown as a part that failed
             self._socket.sendto(data, str(self._path))
             self.healthy = True
+
+
+def read_report(path: Path, now_us: int) -> tuple[str, str]:
+    """How the annunciator's loudspeaker does: "ok" or "degraded", and why in words. Blocks for a small file."""
+    try:
+        report = json.loads(path.read_text())
+        age_s = abs(now_us - int(report["time_us"])) / 1e6
+        player, verified, error = str(report["player"]), bool(report["verified"]), report["last_error"]
+    except FileNotFoundError:
+        return "degraded", "no loudspeaker: the annunciator has not said that it runs"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "degraded", "no loudspeaker: what the annunciator says cannot be read"
+    if age_s > REPORT_AGE_S:
+        return "degraded", "no loudspeaker: the annunciator says nothing any more"
+    if player == "muted":
+        return "degraded", "no loudspeaker: the annunciator is muted"
+    if player == "terminal bell":
+        why = f" ({str(error)[:120]})" if error else ""
+        return "degraded", f"no loudspeaker: terminal bell only{why}"
+    return "ok", f"sounds through {player}" + ("" if verified else ", not heard yet")

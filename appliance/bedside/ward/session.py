@@ -12,13 +12,14 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from bedside.alarms.limits import PatientLimits
 from bedside.alarms.watch import PatientWatch, WatchOutput
 from bedside.core.events import Alarm, Event
 from bedside.core.ports import SampleSource
 from bedside.core.samples import Block, Item
 from bedside.core.time import Clock
 from bedside.monitor.patient import CleanWave
-from bedside.ward.view import PatientBoard
+from bedside.ward.view import Limits, PatientBoard
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class PatientSession:
         self._watch = watch()
         self._sink = sink
         self._clock = clock
+        self._patient_limits: PatientLimits | None = None
 
     @property
     def patient(self) -> str:
@@ -75,6 +77,12 @@ class PatientSession:
     def acknowledge(self, alarm: str, by: str) -> None:
         """Acknowledge one alarm in the name of `by`. Raises `KeyError` when it is not open."""
         self._sink.events(self._watch.acknowledge(alarm, by, self._clock.now_us()))
+
+    def set_limits(self, limits: PatientLimits, shown: Limits) -> None:
+        """This patient's limits from now on, also of a watch that is made anew; `shown` stands on the tile."""
+        self._patient_limits = limits
+        self._watch.set_limits(limits)
+        self.board.set_limits(shown)
 
     async def run(self) -> None:
         """Monitor until cancelled."""
@@ -136,4 +144,6 @@ class PatientSession:
     def _replace_watch(self) -> None:
         was_open = self._watch.open()
         self._watch = self._new_watch()
+        if self._patient_limits is not None:
+            self._watch.set_limits(self._patient_limits)
         self.restore(was_open)

@@ -85,6 +85,10 @@ class PatientBoard:
         self._wearables = {wearable: _Wearable(wearable, name) for wearable, name in wearable_names.items()}
         self._rhythms: dict[RhythmLabel, Rhythm] = {}  # open episodes
 
+    def set_limits(self, limits: Limits) -> None:
+        """Other limits stand beside the numbers from now on."""
+        self._limits = limits
+
     def stream(self, info: StreamInfo, newest_us: int) -> None:
         """Samples of a stream arrived, the newest at `newest_us`."""
         signal = self._signals.setdefault(info.id, _Signal(info))

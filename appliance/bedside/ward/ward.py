@@ -12,11 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bedside.alarms.engine import AlarmEngine, urgency
+from bedside.alarms.audio import PAUSE_S_MAX, AudioPause, signalling
+from bedside.alarms.engine import AlarmEngine
+from bedside.alarms.limits import FIELDS, PatientLimits, preset, read_back
+from bedside.alarms.limits import view as limit_view
+from bedside.alarms.table import default_table
+from bedside.alarms.table import limits as table_limits
 from bedside.alarms.watch import PatientWatch
 from bedside.core import wire
-from bedside.core.api import ScriptStep, Ward
-from bedside.core.events import Alarm, Audit, Event, Json, to_dict
+from bedside.core.api import PatientView, ScriptStep, Ward
+from bedside.core.codes import Code
+from bedside.core.events import Alarm, Audit, Event, Json, Priority, to_dict
 from bedside.core.ids import IdSource
 from bedside.core.physiology import ScriptLine
 from bedside.core.ports import Patient, SampleSource, Store
@@ -36,6 +42,8 @@ log = logging.getLogger(__name__)
 STRIP_S_MAX = 60
 EVENTS_MAX = 10_000
 TICK_S = 0.5
+LIMITS_SAID_S = 600.0
+SET_LIMIT, LIMITS_IN_FORCE = "set_limit", "limits_in_force"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,14 +103,20 @@ class WardMonitor:
         self._box = AlarmEngine(None, ids)
         self._sessions: dict[str, PatientSession] = {}
         self._scripts: dict[str, tuple[ScriptLine, ...]] = {}
+        self._pause: AudioPause | None = None
+        self._patient_limits: dict[str, PatientLimits] = {}  # that are not the preset's
+        self._limits_said_s = -LIMITS_SAID_S
+        self._speaker: tuple[str, str] = ("ok", "running")  # as the annunciator tells of its loudspeaker
 
     # ------------------------------------------------------------------ patients
 
-    def admit(self, admission: Admission, was_open: Sequence[Alarm] = ()) -> None:
-        """Begin to watch a patient (before `run`); `was_open` are her alarms of before a restart."""
+    def admit(self, admission: Admission, was_open: Sequence[Alarm] = (), limits: PatientLimits | None = None) -> None:
+        """Begin to watch a patient (before `run`); `was_open` and `limits` are hers of before a restart."""
         patient = admission.patient
         board = PatientBoard(patient, admission.wearable_names, self._limits)
         session = PatientSession(board, admission.sources, lambda: self._new_watch(patient), self, self._clock)
+        if limits is not None and limits != preset():
+            self._set_limits(session, limits)
         self._sessions[patient.id] = session
         self._scripts[patient.id] = admission.script
         if was_open:
@@ -127,6 +141,8 @@ class WardMonitor:
         while True:
             await asyncio.sleep(TICK_S)
             self.events(self._box.advance(self._clock.now_us()))
+            self.sounding()
+            self._say_limits()
 
     def oldest_tick_s(self) -> float:
         """Monotonic time at which the session that is furthest behind last ticked: the heartbeat's proof."""
@@ -171,11 +187,11 @@ class WardMonitor:
         """A technical condition of the box began or ended; `key` tells several of one kind apart."""
         self.events(self._box.set_condition(kind, on, self._clock.now_us(), key=key, evidence=dict(fields)))
 
-    def audit(self, actor: str, action: str, **detail: Json) -> None:
-        """Note in the records who did what."""
+    def audit(self, actor: str, action: str, *, patient: str | None = None, **detail: Json) -> None:
+        """Note in the records (of the box, or of a patient) who did what."""
         now_us = self._clock.now_us()
         self.recorder.keep(
-            Audit(id=self._ids.event(), patient=None, start_us=now_us, end_us=now_us, actor=actor, action=action,
+            Audit(id=self._ids.event(), patient=patient, start_us=now_us, end_us=now_us, actor=actor, action=action,
                   detail=dict(detail))
         )  # fmt: skip
 
@@ -192,10 +208,91 @@ class WardMonitor:
         self.parts.set("records", "degraded" if failing else "ok", health.error or "running")
         self.condition("records", failing, detail=health.error or "", dropped=health.dropped)
 
-    def priority(self) -> str:
-        """The priority of the most urgent open alarm of the whole ward, or "none"."""
-        alarms = self._box.open() + [alarm for session in self._sessions.values() for alarm in session.alarms()]
-        return str(min(alarms, key=urgency).priority) if alarms else "none"
+    # ------------------------------------------------------------------ limits
+
+    def _set_limits(self, session: PatientSession, limits: PatientLimits) -> None:
+        if limits == preset():
+            self._patient_limits.pop(session.patient, None)
+        else:
+            self._patient_limits[session.patient] = limits
+        shown = table_limits(limits.table(default_table()))
+        session.set_limits(limits, {**self._limits, **shown})
+
+    def _say_limits(self) -> None:
+        """Note limits in force again and again, so that a start finds them among the newest records."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._limits_said_s < LIMITS_SAID_S:
+            return
+        self._limits_said_s = now_s
+        for patient, limits in self._patient_limits.items():
+            self.audit("gateway", LIMITS_IN_FORCE, patient=patient, limits=limits.plain())
+
+    async def _answer_limits(self, request: dict[str, Any]) -> list[dict[str, Json]]:
+        session = self._session(request.get("patient"))
+        limits = self._patient_limits.get(session.patient, preset())
+        return [limit_view(limits, code) for code in FIELDS]
+
+    async def _answer_set_limit(self, request: dict[str, Any]) -> dict[str, Json]:
+        session, by = self._session(request.get("patient")), _named(request)
+        before = self._patient_limits.get(session.patient, preset())
+        try:
+            code = Code(str(request.get("code")))
+            limits = before.changed(code, request.get("low"), request.get("high"), request.get("severe_low"))
+        except ValueError as error:
+            asked = str(request.get("code"))[:60]
+            self.audit(by, "set_limit_refused", patient=session.patient, code=asked, why=str(error)[:200])
+            raise RequestError("bad_request", f"set_limit: {error}") from error
+        self._set_limits(session, limits)
+        self.audit(by, SET_LIMIT, patient=session.patient, code=str(code), before=before.plain(), limits=limits.plain())
+        self.ring.ward_changed()
+        if not await self.recorder.flush():
+            raise RequestError("not_possible", "the limit is in force, but the records cannot be written now")
+        return limit_view(limits, code)
+
+    # ------------------------------------------------------------------ what is heard
+
+    def sounding(self) -> str:
+        """The priority that must be heard now, of the whole ward, or "none": the annunciator sounds it."""
+        loudest = signalling(self._all_alarms())
+        if self._pause is not None:
+            why = self._pause.over(loudest, self._clock.monotonic_s())
+            if why is None:
+                return "none"
+            self._end_pause("gateway", why)
+        return str(loudest) if loudest is not None else "none"
+
+    def restore_pause(self, audits: Sequence[Event]) -> None:
+        """Take over an audio pause of before a restart (`audits`: the box's newest, oldest first)."""
+        said = [one for one in audits if isinstance(one, Audit) and one.action in ("audio_pause", "audio_resume")]
+        if not said or said[-1].action != "audio_pause":
+            return
+        last, now_us = said[-1], self._clock.now_us()
+        until_us, level = last.detail.get("until_us"), last.detail.get("level")
+        if not isinstance(until_us, int) or level not in list(Priority) or last.start_us > now_us:
+            return  # a clock that went back: silence is not prolonged by it
+        left_s = min((until_us - now_us) / US_PER_S, PAUSE_S_MAX)
+        if left_s >= 1.0:
+            self._pause = AudioPause.begin(last.actor, Priority(str(level)), left_s, self._clock.monotonic_s())
+
+    def speaker(self, state: str, detail: str) -> None:
+        """The annunciator tells how its loudspeaker does ("ok" or "degraded")."""
+        if (state, detail) != self._speaker:
+            self._speaker = (state, detail)
+            self.parts.set("annunciator", state, detail)
+        self.condition("loudspeaker", state == "degraded", detail=detail)
+
+    def _audio(self) -> str:
+        """What the screens say of the box's sound."""
+        state, detail = self._speaker
+        return self.facts.audio if self.facts.audio != "on" or state == "ok" else detail
+
+    def _end_pause(self, actor: str, why: str) -> None:
+        self._pause = None
+        self.audit(actor, "audio_resume", why=why)
+        self.ring.ward_changed()
+
+    def _all_alarms(self) -> list[Alarm]:
+        return self._box.open() + [alarm for session in self._sessions.values() for alarm in session.alarms()]
 
     # ------------------------------------------------------------------ what is shown
 
@@ -203,13 +300,31 @@ class WardMonitor:
         """The ward as the screens show it now."""
         now_us = self._clock.now_us()
         stored = self.recorder.health.stored_us
-        return Ward(
+        ward = Ward(
             v=wire.VERSION, time_us=now_us, started_us=self.facts.started_us, version=self.facts.version,
-            demonstration=self.facts.demonstration, audio=self.facts.audio, parts=self.parts.views(),
-            patients=[s.board.view(s.alarms(), now_us, stored.get(key)) for key, s in self._sessions.items()],
+            demonstration=self.facts.demonstration, audio=self._audio(), parts=self.parts.views(),
+            patients=[self._patient_view(session, now_us, stored) for session in self._sessions.values()],
             alarms=[alarm_view(alarm) for alarm in self._box.open()],
             script=self._script(now_us), stored_in=self.facts.stored_in,
         )  # fmt: skip
+        if self._pause is not None:
+            left_s = self._pause.remaining_s(self._clock.monotonic_s())
+            ward["audio_paused_until_us"] = now_us + round(left_s * US_PER_S)
+            ward["audio_paused_by"] = self._pause.by
+        return ward
+
+    def _patient_view(self, session: PatientSession, now_us: int, stored: Mapping[str, int]) -> PatientView:
+        view = session.board.view(session.alarms(), now_us, stored.get(session.patient))
+        limits = self._patient_limits.get(session.patient)
+        if limits is not None:
+            view["limits_changed"] = True
+            own = {str(code) for code in FIELDS if limit_view(limits, code)["changed"]}
+            if str(Code.HEART_RATE) in own:
+                own.add(str(Code.PULSE_RATE))
+            for numeric in view["numerics"]:
+                if numeric["code"] in own:
+                    numeric["limit_changed"] = True
+        return view
 
     def _script(self, now_us: int) -> list[ScriptStep]:
         at_s = (now_us - self.facts.started_us) / US_PER_S
@@ -229,6 +344,10 @@ class WardMonitor:
             "events": self._answer_events,
             "strip": self._answer_strip,
             "acknowledge": self._answer_acknowledge,
+            "limits": self._answer_limits,
+            "set_limit": self._answer_set_limit,
+            "audio_pause": self._answer_audio_pause,
+            "audio_resume": self._answer_audio_resume,
             "audit": self._answer_audit,
             "part": self._answer_part,
         }
@@ -257,9 +376,7 @@ class WardMonitor:
         return strip
 
     async def _answer_acknowledge(self, request: dict[str, Any]) -> dict[str, str]:
-        alarm, by = str(request.get("alarm")), str(request.get("by") or "").strip()
-        if not 0 < len(by) <= 100:
-            raise RequestError("bad_request", "acknowledge: `by` must name who acknowledges (1 to 100 characters)")
+        alarm, by = str(request.get("alarm")), _named(request)
         now_us = self._clock.now_us()
         if any(one.alarm == alarm for one in self._box.open()):
             self.events(self._box.acknowledge(alarm, by, now_us))
@@ -268,8 +385,29 @@ class WardMonitor:
         self.audit(by, "acknowledge", alarm=alarm)
         if not await self.recorder.flush():  # what is called acknowledged is on disk, or the answer says so
             raise RequestError("not_possible", "acknowledged on screen, but the records cannot be written now")
-        now_open = self._box.open() + [one for session in self._sessions.values() for one in session.alarms()]
-        return {"alarm": alarm, "state": next((str(one.state) for one in now_open if one.alarm == alarm), "ended")}
+        state = next((str(one.state) for one in self._all_alarms() if one.alarm == alarm), "ended")
+        return {"alarm": alarm, "state": state}
+
+    async def _answer_audio_pause(self, request: dict[str, Any]) -> dict[str, int]:
+        by, seconds = _named(request), _number(request, "seconds", round(PAUSE_S_MAX))
+        loudest = signalling(self._all_alarms())
+        if loudest is None:
+            raise RequestError("not_possible", "audio_pause: no alarm sounds; a pause is no alarm turned off before")
+        try:
+            self._pause = AudioPause.begin(by, loudest, seconds, self._clock.monotonic_s())
+        except ValueError as error:
+            raise RequestError("bad_request", str(error)) from error
+        until_us = self._clock.now_us() + seconds * US_PER_S
+        self.audit(by, "audio_pause", seconds=seconds, until_us=until_us, level=str(loudest))
+        self.ring.ward_changed()
+        await self.recorder.flush()
+        return {"audio_paused_until_us": until_us}
+
+    async def _answer_audio_resume(self, request: dict[str, Any]) -> dict[str, Json]:
+        by = _named(request)
+        if self._pause is not None:
+            self._end_pause(by, "asked for")
+        return {}
 
     async def _answer_audit(self, request: dict[str, Any]) -> dict[str, str]:
         detail = request.get("detail")
@@ -285,7 +423,10 @@ class WardMonitor:
         state = str(request.get("state"))
         if state not in ("ok", "starting", "degraded", "failed"):
             raise RequestError("bad_request", f"part: state {state!r} is not known")
-        self.parts.set(str(request.get("part"))[:40], state, str(request.get("detail"))[:200])
+        part, detail = str(request.get("part"))[:40], str(request.get("detail"))[:200]
+        if part == "annunciator" and state == "ok":
+            state, detail = self._speaker  # its process runs; whether it can be heard it says itself
+        self.parts.set(part, state, detail)
         return {}
 
     def _session(self, patient: object) -> PatientSession:
@@ -299,6 +440,26 @@ class WardMonitor:
             if any(one.alarm == alarm for one in session.alarms()):
                 return session
         raise RequestError("unknown_alarm", "this alarm is not open: it ended, or was acknowledged elsewhere")
+
+
+def limits_of(audits: Sequence[Event], now_us: int) -> PatientLimits | None:
+    """The limits that a patient's newest audits (oldest first) say are in force; None: nothing is said."""
+    said = [one for one in audits if isinstance(one, Audit) and one.action in (SET_LIMIT, LIMITS_IN_FORCE)]
+    said = [one for one in said if one.start_us <= now_us] or said  # a clock that went back left times ahead
+    if not said:
+        return None
+    try:
+        return read_back(said[-1].detail.get("limits"))
+    except ValueError:
+        log.exception("limits in the records cannot be used: the preset is in force")
+        return None
+
+
+def _named(request: dict[str, Any]) -> str:
+    by = str(request.get("by") or "").strip()
+    if not 0 < len(by) <= 100:
+        raise RequestError("bad_request", f"{request.get('op')}: `by` must name who does it (1 to 100 characters)")
+    return by
 
 
 def _number(request: dict[str, Any], name: str, default: int | None = None) -> int:

@@ -38,6 +38,7 @@ export class NumberView {
     this.element.classList.toggle("questionable", numeric.validity === "questionable");
     put(this.high, numeric.limit_high === null ? "" : numeric.limit_high.toFixed(numeric.decimals));
     put(this.low, numeric.limit_low === null ? "" : numeric.limit_low.toFixed(numeric.decimals));
+    this.limits.classList.toggle("own", numeric.limit_changed === true);
     put(this.note, note(numeric, none));
     this.element.title = numeric.reason ?? "";
   }

@@ -2,6 +2,7 @@
 import { clockTime, dayText, el, icon, PRIORITY_RANK, PRIORITY_STARS, put, show } from "./format.js";
 import { alarmBlock } from "./alarm-block.js";
 import { ask } from "./api.js";
+import { AudioPause } from "./audio-pause.js";
 
 const byId = (id) => document.getElementById(id);
 const BELL_OFF = "M4 4l12 12M8 3.6A5 5 0 0 1 15 8c0 3 .8 4.600 1.500 5.400M5.200 7A5 5 0 0 0 5 8c0 3.500-1 5-1.800 5.800h9.600M8.500 16.500a1.700 1.700 0 0 0 3 0";
@@ -17,6 +18,7 @@ export class Frame {
     this.first = true;
     this.boxAlarms = new Map();
     this.awaySinceMs = 0;
+    this.pause = new AudioPause(byId("pause"));
     this.wireMenu();
     addEventListener("bedside-failed", (event) => this.fail(event.detail));
     setInterval(() => this.tick(), 250);
@@ -56,6 +58,7 @@ export class Frame {
   update(ward) {
     this.showParts(ward.parts);
     this.showAudio(ward.audio);
+    this.pause.update(ward);
     this.showBoxAlarms(ward.alarms);
     put(byId("version"), `Bedside ${ward.version} · records in ${ward.stored_in}`);
     this.announce(ward);
@@ -84,10 +87,11 @@ export class Frame {
     if (chip.dataset.audio === audio) return;
     chip.dataset.audio = audio;
     const on = audio === "on";
-    const text = on ? "Sound on" : `Sound ${audio}`;
+    const text = on ? "Sound on" : audio.startsWith("muted") ? `Sound ${audio}` : audio;
     chip.className = on ? "audio on" : "audio off";
     chip.replaceChildren(icon(on ? BELL : BELL_OFF), el("span", {}, text));
-    chip.title = on ? "The box itself sounds alarms" : `Alarms are silent: ${audio}`;
+    const silent = audio.startsWith("muted");
+    chip.title = on ? "The box itself sounds alarms" : silent ? `Alarms are silent: ${audio}` : `Alarms may not be heard: ${audio}`;
     show(chip, true);
   }
 
@@ -144,6 +148,7 @@ export class Frame {
       const boxMs = live.clock.now(now);
       put(byId("clock-time"), clockTime(boxMs));
       put(byId("clock-date"), dayText(boxMs));
+      this.pause.tick(boxMs);
     }
     const trouble = live.trouble(now);
     const notice = byId("notice");
