@@ -46,6 +46,9 @@ ALONE_WIDE_S = 0.10  # without a reference the width alone must speak, and say m
 ALONE_RR_S = 0.5  # ... at 120/min and more ...
 ALONE_SPREAD = 0.2  # ... and regularly: the last intervals differ by less than this share of their mean
 
+_ZERO = np.zeros(1)
+_SHARES = np.array((WIDTH_SHARE, 1.0 - WIDTH_SHARE))
+
 
 class Reference(NamedTuple):
     """The patient's own QRS: `shape` (n,) of length 1, and `width_s`; trusted from `VOTES` votes."""
@@ -103,7 +106,9 @@ def step(
     """
     start = state.end if state.end else clean_first
     tail = np.concatenate((state.tail, clean_mv[max(start - clean_first, 0) :]))[-round(KEPT_S * FS_HZ) :]
-    waiting = tuple(sorted({*state.waiting, *peaks} - set(retracted)))
+    waiting = state.waiting
+    if peaks or retracted:
+        waiting = tuple(sorted({*waiting, *peaks} - set(retracted)))
     state = replace(state, tail=tail, end=clean_first + clean_mv.size, waiting=waiting)
     found = []
     reach = round(WIDTH_S * FS_HZ) + SHIFT + 1
@@ -126,10 +131,14 @@ def _take(state: WideState, at: int, believed: bool) -> tuple[WideState, WideBea
         return replace(state, kin=None), WideBeat(at, None)
     around, width_s = measured
     shape = unit(around[SHIFT:-SHIFT])
-    beat = _judge(at, around, width_s, state.rr_s, state.reference)
+    reference = state.reference
+    alike, shift = 0.0, SHIFT
+    if reference is not None and reference.votes > 0:
+        alike, shift = best_shift(around, reference.shape)
+    beat = _judge(at, alike, width_s, state.rr_s, reference)
     if may_learn(state.rr_s):
-        state = replace(state, reference=_vote(state.reference, around, width_s))
-    if beat.wide and state.kin is not None and correlation(around, state.kin) < KIN:
+        state = replace(state, reference=_vote(reference, alike, around[shift : shift + shape.size], width_s))
+    if beat.wide and state.kin is not None and best_shift(around, state.kin)[0] < KIN:
         beat = beat._replace(wide=False)
         return replace(state, kin=shape), beat
     return replace(state, kin=shape if beat.wide else None), beat
@@ -161,7 +170,7 @@ def measure(lead_mv: Floats, at: int, rr_s: float) -> tuple[Floats, float] | Non
         return None
     slope = part[2:] - part[:-2]
     energy = np.add.accumulate(slope * slope)
-    low, high = np.searchsorted(energy, energy[-1] * np.array((WIDTH_SHARE, 1.0 - WIDTH_SHARE)))
+    low, high = energy.searchsorted(energy[-1] * _SHARES)
     return around, float(high - low) / FS_HZ
 
 
@@ -171,42 +180,37 @@ def unit(part: Floats) -> Floats:
     return np.asarray(part / math.sqrt(float(part @ part) + 1e-12), dtype=np.float64)
 
 
-def correlation(around: Floats, shape: Floats) -> float:
-    """The best correlation of `shape` with `around` over all shifts."""
-    return best_shift(around, shape)[0]
-
-
 def best_shift(around: Floats, shape: Floats) -> tuple[float, int]:
     """The best correlation of `shape` (n,) within `around` (n + 2 SHIFT,), and where."""
-    views = np.lib.stride_tricks.sliding_window_view(around, shape.size)
-    mean = views.mean(axis=1)
-    size = np.sqrt(np.maximum((views * views).mean(axis=1) - mean * mean, 1e-15) * shape.size)
-    values = (views @ shape) / size  # the shape has no mean
+    total = np.concatenate((_ZERO, np.add.accumulate(around)))
+    squares = np.concatenate((_ZERO, np.add.accumulate(around * around)))
+    n = shape.size
+    sums = total[n:] - total[:-n]
+    power = np.maximum(squares[n:] - squares[:-n] - sums * sums / n, 1e-12)
+    values = np.correlate(around, shape) / np.sqrt(power)  # the shape has no mean
     at = int(values.argmax())
     return float(values[at]), at
 
 
-def _judge(at: int, around: Floats, width_s: float, rr_s: tuple[float, ...], reference: Reference | None) -> WideBeat:
+def _judge(at: int, alike: float, width_s: float, rr_s: tuple[float, ...], reference: Reference | None) -> WideBeat:
     if reference is None or not reference.learned:
         regular = max(rr_s) - min(rr_s) < ALONE_SPREAD * sum(rr_s) / len(rr_s)
         return WideBeat(at, width_s >= ALONE_WIDE_S and rr_s[-1] <= ALONE_RR_S and regular, width_s)
-    alike, ratio = correlation(around, reference.shape), width_s / reference.width_s
+    ratio = width_s / reference.width_s
     stretched = alike < ALIKE and ratio >= WIDER
     other = alike < UNLIKE and ratio >= 1.0 / WIDER
     return WideBeat(at, width_s >= WIDE_S and (stretched or other), width_s, alike, ratio)
 
 
-def _vote(reference: Reference | None, around: Floats, width_s: float) -> Reference:
-    """A slow beat votes for the reference and moves it, or against; at no votes it takes its place."""
+def _vote(reference: Reference | None, alike: float, own: Floats, width_s: float) -> Reference:
+    """A slow beat, `own` where it is most alike, votes for the reference and moves it, or against; at none it is it."""
     if reference is None or reference.votes == 0:
-        return Reference(unit(around[SHIFT:-SHIFT]), width_s, 1)
-    alike, shift = best_shift(around, reference.shape)
+        return Reference(unit(own), width_s, 1)
     if alike < LIKE:
         return reference._replace(votes=reference.votes - 1)
     share = 1.0 / min(reference.votes + 1, MEAN_OF)
-    own = unit(around[shift : shift + reference.shape.size])
     return Reference(
-        unit((1.0 - share) * reference.shape + share * own),
+        unit((1.0 - share) * reference.shape + share * unit(own)),
         (1.0 - share) * reference.width_s + share * width_s,
         min(reference.votes + 1, VOTES_MAX),
     )
