@@ -54,6 +54,9 @@ def test_a_vt_that_the_model_calls_normal_is_alarmed_as_vt_within_ten_seconds(se
     assert 30 < raised(events)["ventricular_tachycardia"] < 35
     seen = [one for one in events if isinstance(one, Rhythm) and one.label == RhythmLabel.VT]
     assert seen[-1].evidence["classified_ventricular"] == 0  # the disagreement can be seen
+    told = [one for one in events if isinstance(one, Alarm) and one.kind == "ventricular_tachycardia"]
+    assert told[0].evidence["witness"] == "wide QRS against the patient's own"
+    assert "(limit 5 at 100)" in told[0].text
 
 
 def test_without_the_rule_that_vt_is_not_alarmed_as_one(monkeypatch: pytest.MonkeyPatch) -> None:

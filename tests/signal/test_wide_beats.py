@@ -79,7 +79,7 @@ def test_a_wide_tachycardia_is_told_within_ten_seconds_though_every_beat_is_call
     began_s, began = found[0]
     assert began_s < 30.3 + 5 * 60 / bpm + 2.0
     assert began.onset / FS_HZ == pytest.approx(30.3, abs=1.0)
-    assert began.evidence["rule"] == "wide QRS against the patient's own"
+    assert began.evidence["witness"] == "wide QRS against the patient's own"
     assert (began.evidence["beats"], began.evidence["classified_ventricular"]) == (5, 0)
     assert began.evidence["rate_bpm"] == pytest.approx(bpm, rel=0.06)
     ended = found[-1][1]
@@ -108,7 +108,7 @@ def test_sinus_tachycardia_in_left_bundle_branch_block_is_not_ventricular_and_a_
 def test_a_wide_tachycardia_from_the_first_second_on_is_told_by_its_width_alone(bpm: float) -> None:
     (said_s, began), *_ = tachycardias(follow(noisy(at_rate(bpm, 0.3, 20, VENTRICULAR), 20)))
     assert said_s < 10
-    assert began.evidence["rule"] == "wide QRS, the patient's own not known yet"
+    assert began.evidence["witness"] == "wide QRS, the patient's own not known yet"
 
 
 @pytest.mark.parametrize("bpm", [110, 130, 180])
@@ -153,7 +153,7 @@ def test_both_witnesses_make_one_episode_that_names_what_each_saw() -> None:
     assert sum(episode.end is not None for _, episode in both) == 1
     last = both[-1][1].evidence
     assert last["classified_ventricular"] == last["classified_beats"]
-    assert last["rule"] == only_form[-1][1].evidence["rule"]
+    assert last["witness"] == only_form[-1][1].evidence["witness"]
 
 
 @settings(max_examples=12, deadline=None)

@@ -245,6 +245,10 @@ class AlarmEngine:
             return []
         limit_s = self.table[kind].trigger.get("limit_s")
         fields: Evidence = {"lasted_s": 0.0, "silent_s": 0.0, "limit_s": limit_s, **rhythm.evidence}
+        if kind == "ventricular_tachycardia":  # told in the words of the beats' own rule
+            trigger = self.table[kind].trigger
+            fields |= {"limit_beats": int(trigger["beats"]), "limit_bpm": trigger["rate_bpm"]}
+            fields["rate_bpm"] = fields.get("fastest_bpm", fields.get("rate_bpm"))
         return [
             Sign(
                 kind=kind, on=on, witness="rhythm", onset_us=rhythm.start_us, end_us=rhythm.end_us,

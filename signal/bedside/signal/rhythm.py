@@ -42,8 +42,8 @@ PAUSE_S = 2.0
 NOISE_S = 3.0
 RR_S = (0.2, 2.5)
 PATTERN_KEPT = 9
-OWN_RULE = "wide QRS against the patient's own"
-ALONE_RULE = "wide QRS, the patient's own not known yet"
+OWN_WITNESS = "wide QRS against the patient's own"
+ALONE_WITNESS = "wide QRS, the patient's own not known yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,8 +379,8 @@ def _forms(state: RhythmState, new: RhythmInput, out: list[Episode]) -> None:
 
 def _form(beat: wide.WideBeat) -> Evidence:
     if beat.correlation is None or beat.width_ratio is None:
-        return MappingProxyType({"rule": ALONE_RULE, "width_s": beat.width_s})
-    return MappingProxyType({"rule": OWN_RULE, "correlation": beat.correlation, "width_ratio": beat.width_ratio})
+        return MappingProxyType({"witness": ALONE_WITNESS, "width_s": beat.width_s})
+    return MappingProxyType({"witness": OWN_WITNESS, "correlation": beat.correlation, "width_ratio": beat.width_ratio})
 
 
 def _silence(state: RhythmState, settled: int, out: list[Episode]) -> None:
