@@ -5,7 +5,7 @@ lock() { # lock OUTPUT EXTRA...
     out=$1; shift
     # shellcheck disable=SC2046  # one --extra for each word
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-        --no-emit-index-url --no-emit-find-links pyproject.toml requirements/build.in \
+        --constraints requirements/constraints.in --no-emit-index-url --no-emit-find-links pyproject.toml requirements/build.in \
         $(printf -- '--extra %s ' "$@") -o "$out"
 }
 lock requirements/run.txt recordings demo

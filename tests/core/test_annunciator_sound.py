@@ -284,4 +284,5 @@ def test_the_process_is_heard_when_a_gateway_falls_silent_and_loads_little(tmp_p
     assert faults(stopped, "high") == [] and len({round(one.fundamental_hz) for one in stopped}) > 1
     report = json.loads(home.annunciator_report.read_text())
     assert (report["state"], report["player"], report["last_error"]) == ("lost", "aplay", None)
-    assert not [word for word in ("scipy", "tflite", "bumble", "sqlite") if word in maps]
+    heavy = ("/scipy/", "tflite", "bumble", "sqlite")  # by folder: numpy 2 ships a libscipy_openblas
+    assert not [word for word in heavy if word in maps]
