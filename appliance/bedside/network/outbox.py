@@ -14,8 +14,8 @@ import hashlib
 import hmac
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ from sqlite_utils.migrations import Migrations
 from bedside.attestation.alert import MERGED_KIND, Alert, merge
 from bedside.attestation.sign1 import FormError, decode, encode
 from bedside.attestation.statement import GENESIS, Link, Status, statement_hash
+from bedside.core.database import open_durable, transaction
 from bedside.core.errors import StoreError
 
 ALERTS_MAX: Final = 2000
@@ -86,11 +87,7 @@ class Outbox:
         if len(key) != KEY_BYTES:
             raise ValueError(f"outbox key of {len(key)} bytes: expected {KEY_BYTES}")
         try:
-            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            path.chmod(0o600)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA secure_delete = ON")
+            connection = open_durable(path)
             migrations.apply(Database(connection))
             outbox = cls(connection, key, alerts_max)
             outbox._load()
@@ -290,17 +287,6 @@ class Outbox:
             "INSERT INTO number VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
         )
 
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
+    def _write(self) -> AbstractContextManager[sqlite3.Connection]:
         """One transaction: whole or not at all. Raises `StoreError`."""
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                if self._db.in_transaction:  # a full disk rolls back by itself
-                    self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise StoreError(f"outbox: {error}") from error
+        return transaction(self._db, "outbox")

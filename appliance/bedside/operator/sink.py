@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,8 @@ from bedside.attestation.exchange import PickedUp, Sealed
 from bedside.attestation.sign1 import decode, encode
 from bedside.attestation.statement import Measured
 from bedside.attestation.verify import Gateway, Received, Verdict
-from bedside.core.errors import SetupError, StoreError
+from bedside.core.database import open_durable, transaction
+from bedside.core.errors import SetupError
 
 ENVELOPES_MAX: Final = 400_000  # rows: bounds the file at about 1 GB however long the age is
 REFUSED_MAX: Final = 10_000
@@ -62,11 +63,7 @@ class Sink:
     def open(cls, path: Path) -> Sink:
         """Open or create. Raises `SetupError` when the file cannot be written or is no database."""
         try:
-            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            path.chmod(0o600)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA secure_delete = ON")
+            connection = open_durable(path)
             migrations.apply(Database(connection))
         except (sqlite3.Error, OSError) as error:
             raise SetupError(
@@ -245,20 +242,9 @@ class Sink:
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor]
 
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
+    def _write(self) -> AbstractContextManager[sqlite3.Connection]:
         """One transaction: whole or not at all. Raises `StoreError`."""
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                if self._db.in_transaction:  # a full disk rolls back by itself
-                    self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise StoreError(f"operator's database: {error}") from error
+        return transaction(self._db, "operator's database")
 
 
 def _token_hash(token: str) -> bytes:
