@@ -40,9 +40,6 @@ class Batch:
     blocks: list[Block] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
-    def __bool__(self) -> bool:
-        return bool(self.blocks or self.events)
-
 
 class Store(Protocol):
     """The encrypted records. Every method blocks: call it through the one `Worker` that owns the store."""
