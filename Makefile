@@ -62,6 +62,10 @@ $(VENV)/test.stamp: $(VENV)/run.stamp requirements/test.txt
 	@requirements/install.sh $(VENV) test "the test tools"
 	@touch $@
 
+$(VENV)/peers.stamp: $(VENV)/train.stamp requirements/peers.txt
+	@requirements/install.sh $(VENV) peers "the peers that Bedside is measured beside"
+	@touch $@
+
 $(VENV)/train.stamp: $(VENV)/test.stamp requirements/train.txt
 	@requirements/install.sh $(VENV) train "TensorFlow, about 600 MB"
 	@touch $@

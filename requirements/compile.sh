@@ -13,3 +13,5 @@ cp requirements/run.txt requirements/test.txt # the tests run with the versions 
 lock requirements/test.txt test
 cp requirements/test.txt requirements/train.txt
 lock requirements/train.txt test train
+cp requirements/train.txt requirements/peers.txt
+lock requirements/peers.txt test train peers
