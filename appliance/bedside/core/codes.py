@@ -20,6 +20,11 @@ class Code(StrEnum):
     PERFUSION_INDEX = "MDC_PULS_OXIM_PERF_REL"
     RESPIRATION_RATE = "MDC_RESP_RATE"
     TEMPERATURE = "MDC_TEMP_BODY"
+    NIBP_SYSTOLIC = "MDC_PRESS_BLD_NONINV_SYS"
+    NIBP_DIASTOLIC = "MDC_PRESS_BLD_NONINV_DIA"
+    NIBP_MEAN = "MDC_PRESS_BLD_NONINV_MEAN"
+    GLUCOSE = "MDC_CONC_GLU_GEN"
+    WEIGHT = "MDC_MASS_BODY_ACTUAL"
     BATTERY = "MDC_ATTR_VAL_BATT_CHARGE"
     VENTRICULAR_RATE = "MDC_ECG_V_P_C_RATE"  # ventricular beats a minute
 
@@ -43,6 +48,11 @@ FACTS: dict[Code, CodeFacts] = {
     Code.PERFUSION_INDEX: CodeFacts("PI", "%", "61006-3", 10.0, 1),
     Code.RESPIRATION_RATE: CodeFacts("RR", "/min", "9279-1", 30.0, 0),
     Code.TEMPERATURE: CodeFacts("Temp", "Cel", "8310-5", 3600.0, 1),
+    Code.NIBP_SYSTOLIC: CodeFacts("NIBP sys", "mm[Hg]", "8480-6", 4 * 3600.0, 0),
+    Code.NIBP_DIASTOLIC: CodeFacts("NIBP dia", "mm[Hg]", "8462-4", 4 * 3600.0, 0),
+    Code.NIBP_MEAN: CodeFacts("NIBP mean", "mm[Hg]", "8478-0", 4 * 3600.0, 0),
+    Code.GLUCOSE: CodeFacts("Glucose", "mmol/L", "15074-8", 4 * 3600.0, 1),
+    Code.WEIGHT: CodeFacts("Weight", "kg", "29463-7", 24 * 3600.0, 1),
     Code.BATTERY: CodeFacts("Battery", "%", None, 3600.0, 0),
     Code.VENTRICULAR_RATE: CodeFacts("PVC", "/min", None, 60.0, 0),
 }
