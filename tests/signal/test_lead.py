@@ -40,6 +40,7 @@ class Heard:
         for before, after in itertools.pairwise(outputs):
             assert after.clean_first == before.clean_first + before.clean_mv.size
         self.clean_mv = np.concatenate([output.clean_mv for output in outputs])
+        self.raw_mv = np.concatenate([output.raw_mv for output in outputs])
         self.peaks: list[RPeak] = [peak for output in outputs for peak in output.peaks]
         self.retracted = [index for output in outputs for index in output.retracted]
         self.quality: list[QualitySecond] = [second for output in outputs for second in output.quality]
@@ -50,6 +51,7 @@ class Heard:
     def same(self, other: Heard) -> bool:
         return (
             np.array_equal(self.clean_mv, other.clean_mv, equal_nan=True)
+            and np.array_equal(self.raw_mv, other.raw_mv, equal_nan=True)
             and self.peaks == other.peaks
             and self.retracted == other.retracted
             and self.quality == other.quality
@@ -143,6 +145,24 @@ def test_the_conditioned_lead_lies_where_the_source_lies() -> None:
     likeness = [float(np.corrcoef(clean_mv[500:n], lead_mv[500 + lag : n + lag])[0, 1]) for lag in lags]
     assert lags[int(np.argmax(likeness))] == 0
     assert max(likeness) > 0.97
+
+
+@pytest.mark.parametrize("fs_hz", [125.0, 130.0, 360.0, 500.0])
+def test_the_raw_lead_keeps_a_level_that_the_high_pass_bends_away(fs_hz: float) -> None:
+    t_s = np.arange(round(20 * fs_hz)) / fs_hz
+    plateau = 0.2 * ((t_s % 2.0) > 1.0)  # a second at 0.2 mV: an ST segment without end
+    heard = hear(LeadAnalyser.design(fs_hz), [np.asarray(plateau + 1.5, dtype=np.float64)])
+    at = np.arange(round(10.6 * 250), round(17.6 * 250), 500)  # in the middle of what rests below
+    raised = heard.raw_mv[at + 250] - heard.raw_mv[at]
+    assert heard.raw_mv.size == heard.clean_mv.size
+    np.testing.assert_allclose(raised[: at.size], 0.2, atol=0.001)
+    assert np.all(np.abs(heard.clean_mv[at + 250] - heard.clean_mv[at] - 0.2) > 0.02)
+
+
+def test_the_raw_lead_is_unseen_where_the_conditioned_one_is() -> None:
+    heard = hear(LeadAnalyser.design(FS_HZ), [with_holes(heart_mv())])
+    np.testing.assert_array_equal(np.isnan(heard.raw_mv), np.isnan(heard.clean_mv))
+    assert np.isnan(heard.raw_mv).any()
 
 
 def test_an_offset_of_volts_leaves_no_trace() -> None:

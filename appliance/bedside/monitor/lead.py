@@ -150,8 +150,9 @@ class Lead:
         end = self.to_clean(self._fed)
         with self._stage("signal"):
             last = self._analyser.finish(self._state)
-        inside = last.clean_mv[: max(end - last.clean_first, 0)]
-        self._held.append(replace(last, clean_mv=inside))
+        n_inside = max(end - last.clean_first, 0)
+        inside = last.clean_mv[:n_inside]
+        self._held.append(replace(last, clean_mv=inside, raw_mv=last.raw_mv[:n_inside]))
         found = self._findings(_merge(self._held), float(self._fed))
         self._held = []
         late: list[ClassifiedBeat] = []
@@ -338,4 +339,5 @@ def _merge(outputs: Sequence[LeadOutput]) -> LeadOutput:
         tuple(index for one in outputs for index in one.retracted),
         tuple(second for one in outputs for second in one.quality),
         outputs[-1].settled_index,
+        np.concatenate([one.raw_mv for one in outputs]),
     )

@@ -56,6 +56,9 @@ class QualitySecond:
 class LeadOutput:
     """What a block brought. `clean_mv[i]` lies at `(clean_first + i) / 250` s after the first source sample.
 
+    `raw_mv` is the same lead before the high-pass and the low-pass, less a constant that only a long hole changes:
+    ST levels and the slow waves are read there, because a causal high-pass of 0.5 Hz bends them.
+
     `retracted` names peaks of earlier outputs or of this one: add `peaks` first, then take these away.
     """
 
@@ -65,6 +68,7 @@ class LeadOutput:
     retracted: tuple[int, ...]  # source indices
     quality: tuple[QualitySecond, ...]
     settled_index: int  # source index before which no new peak will appear
+    raw_mv: Floats  # float64 (m,), beside `clean_mv` sample for sample, NaN where that is
 
 
 class FillState(NamedTuple):
@@ -88,6 +92,7 @@ class LeadState:
     resample: ResampleState
     baseline: Floats
     fir: Floats
+    raw: Floats  # (HALF,) the newest internal samples before the high-pass
     unseen: NDArray[np.bool_]  # (HALF + GUARD,) the newest internal samples: missing?
     beats: BeatState
     second_raw: tuple[Floats, ...]  # source chunks since the running second began
@@ -102,6 +107,7 @@ class _Collected:
 
     def __init__(self) -> None:
         self.clean: list[Floats] = []
+        self.raw: list[Floats] = []
         self.peaks: list[RPeak] = []
         self.retracted: list[int] = []
         self.quality: list[QualitySecond] = []
@@ -144,6 +150,7 @@ class LeadAnalyser:
             resample=tail,
             baseline=self.baseline.initial(),
             fir=self.bank.initial(),
+            raw=np.zeros(HALF),
             unseen=np.ones(HALF + GUARD, dtype=np.bool_),
             beats=self.finder.initial(),
             second_raw=(),
@@ -173,8 +180,9 @@ class LeadAnalyser:
             start += end
         state.pending = pending[start:].copy()
         clean = np.concatenate(got.clean) if got.clean else np.zeros(0)
+        raw = np.concatenate(got.raw) if got.raw else np.zeros(0)
         settled = self._settled(state) if state.frame else 0
-        return state, LeadOutput(clean, first, tuple(got.peaks), tuple(got.retracted), tuple(got.quality), settled)
+        return state, LeadOutput(clean, first, tuple(got.peaks), tuple(got.retracted), tuple(got.quality), settled, raw)
 
     def finish(self, state: LeadState) -> LeadOutput:
         """What the last 0.6 s of a stream that has ended still hold: its last beats; no state goes on.
@@ -208,9 +216,12 @@ class LeadAnalyser:
         known = np.concatenate((state.unseen, unseen))
         state.unseen = known[FRAME:]
         shown = clean
+        joined = np.concatenate((state.raw, inner))
+        raw, state.raw = joined[:FRAME], joined[FRAME:]
         if known.any():
             envelope = np.where(_near(known)[GUARD : GUARD + FRAME], 0.0, envelope)
-            shown = np.where(known[GUARD : GUARD + FRAME], np.nan, clean)
+            hidden = known[GUARD : GUARD + FRAME]
+            shown, raw = np.where(hidden, np.nan, clean), np.where(hidden, np.nan, raw)
         if state.frame == 0:  # filters have seen too little to tell a beat from the start itself
             envelope[: HALF + WARM] = 0.0
         if gap_ended:
@@ -218,6 +229,7 @@ class LeadAnalyser:
         state.beats, beats = self.finder.step(state.beats, clean, envelope, slow)
         self._report(beats, got)
         got.clean.append(shown if state.frame else shown[HALF:])
+        got.raw.append(raw if state.frame else raw[HALF:])
         state.frame += 1
         state.n_in += chunk.size
         self._seconds(state, chunk, fast, inner - level, got)
