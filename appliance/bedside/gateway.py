@@ -21,6 +21,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 
 from bedside.alarms.limits import PatientLimits
@@ -37,7 +38,7 @@ from bedside.core.ids import IdSource
 from bedside.core.physiology import Physiology
 from bedside.core.ports import Link, Patient, SampleSource, Store
 from bedside.core.samples import Item
-from bedside.core.time import Clock, ThreadWorker, Worker
+from bedside.core.time import US_PER_S, Clock, ThreadWorker, Worker
 from bedside.models import shipped
 from bedside.models.beats import BeatClassifier
 from bedside.models.inference import Model
@@ -46,7 +47,7 @@ from bedside.network.links import UnixLink
 from bedside.network.measure import measure
 from bedside.network.sender import NetworkSender, open_sender
 from bedside.records.store import RecordStore, open_store
-from bedside.settings import Home, PatientSetting, Settings
+from bedside.settings import Home, PatientSetting, Settings, WearableSetting
 from bedside.ward.heartbeat import Heartbeat, read_report
 from bedside.ward.parts import keep_running
 from bedside.ward.socket import GatewaySocket
@@ -317,7 +318,7 @@ class _Wanted:
     name: str
     bed: str
     simulated: bool
-    wearables: tuple[tuple[str, str | None], ...]  # name, address
+    wearables: tuple[WearableSetting, ...]
     physiology: Physiology | None = None
 
 
@@ -326,7 +327,7 @@ def _virtual_patient(body: Body, number: int) -> _Wanted:
         name=body.physiology.name,
         bed=body.bed,
         simulated=body.physiology.simulated,
-        wearables=((f"Bedside Virtual {number}", f"C0:BE:D5:1D:E0:{number:02X}"),),
+        wearables=(WearableSetting(name=f"Bedside Virtual {number}", address=f"C0:BE:D5:1D:E0:{number:02X}"),),
         physiology=body.physiology,
     )
 
@@ -336,7 +337,7 @@ def _real_patient(setting: PatientSetting) -> _Wanted:
         name=setting.name,
         bed=setting.bed,
         simulated=False,
-        wearables=tuple((one.name, one.address) for one in setting.wearables),
+        wearables=setting.wearables,
     )
 
 
@@ -353,10 +354,11 @@ class _Admitter:
         streams = [self._ecg_stream(patient, wearable) for wearable in patient.wearables]
         configs = [
             WearableConfig(
-                id=wearable, patient=patient.id, name=name, address=address,
-                advertised_name=None if address else name, simulated=wanted.simulated, ecg_stream=stream,
+                id=wearable, patient=patient.id, name=one.name, address=one.address,
+                advertised_name=None if one.address else one.name, simulated=wanted.simulated, spot=one.spot,
+                zone_s=self._zone_s, ecg_stream=stream,
             )
-            for wearable, stream, (name, address) in zip(patient.wearables, streams, wanted.wearables, strict=True)
+            for wearable, stream, one in zip(patient.wearables, streams, wanted.wearables, strict=True)
         ]  # fmt: skip
 
         def sources() -> Sequence[SampleSource]:
@@ -383,6 +385,11 @@ class _Admitter:
         )
         self._store.put_patient(patient)
         return patient
+
+    def _zone_s(self) -> float:
+        """This box's local time minus UTC, now."""
+        offset = datetime.fromtimestamp(self._edges.clock.now_us() / US_PER_S, UTC).astimezone().utcoffset()
+        return 0.0 if offset is None else offset.total_seconds()
 
     def _ecg_stream(self, patient: Patient, wearable: str) -> str:
         for info in self._store.streams(patient.id):

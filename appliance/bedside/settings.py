@@ -142,6 +142,8 @@ class WearableSetting(BaseModel):
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
     address: Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$")] | None = None
+    spot: bool = False
+    """A cuff, thermometer, scale or meter: it calls when it has measured, and its silence is no loss."""
 
 
 class PatientSetting(BaseModel):

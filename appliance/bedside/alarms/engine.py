@@ -204,6 +204,8 @@ class AlarmEngine:
         match event:
             case Beat():
                 return self._beat(event)
+            case Numeric(stored=True):
+                return []  # it was so then: no live condition
             case Numeric():
                 return self._vitals.numeric(event, elapsed_us) + self._signals.numeric(event, elapsed_us)
             case Rhythm():

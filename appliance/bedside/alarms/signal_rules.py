@@ -119,7 +119,7 @@ class SignalRules:
         """A wearable's link changed. Searching for one that was never there is no loss."""
         if link.state is LinkState.UP:
             self._was_up.add(link.wearable)
-        up_or_stopped = link.state in (LinkState.UP, LinkState.STOPPED)
+        up_or_stopped = link.state in (LinkState.UP, LinkState.STOPPED, LinkState.RESTING)
         if not up_or_stopped and link.wearable not in self._was_up and link.state is not LinkState.LOST:
             return []
         return [

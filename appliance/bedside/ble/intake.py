@@ -10,8 +10,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 
-from bedside.ble import battery, heart_rate, plx, pmd
+from bedside.ble import battery, heart_rate, plx, pmd, spot
 from bedside.ble.ieee11073 import Number
 from bedside.ble.timeline import Timeline
 from bedside.core.codes import Code, StreamKind
@@ -72,7 +73,9 @@ class Counts:
 class Intake:
     """The state of one wearable's signals, kept across its links."""
 
-    def __init__(self, *, wearable: str, patient: str, put: Callable[[Item], None]) -> None:
+    def __init__(
+        self, *, wearable: str, patient: str, put: Callable[[Item], None], zone_s: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self._wearable = wearable
         self._patient = patient
         self._put = put
@@ -84,11 +87,17 @@ class Intake:
         self._contact: dict[StreamKind, bool] = {}
         self._tokens = BURST_MAX
         self._tokens_s = 0.0
+        self._zone_s = zone_s
+        self._link_s = 0.0  # when the present link began
+        self._now_s = 0.0
+        self._clock_offset_s: float | None = None
+        self._earlier_offset_s: float | None = None
         self._decoders: dict[str, Callable[[bytes, int], None]] = {
             pmd.DATA: self._ecg,
             heart_rate.MEASUREMENT: self._heart_rate,
             plx.CONTINUOUS: self._oximetry,
             battery.LEVEL: self._battery,
+            **{uuid: partial(self._spot, uuid) for uuid in spot.UUIDS},
         }
 
     def open_stream(self, info: StreamInfo, first_index: int, resumed_us: int | None) -> None:
@@ -101,7 +110,13 @@ class Intake:
         self._contact.clear()
         self._cause = "link_lost"
         self._tokens, self._tokens_s = BURST_MAX, now_s
+        self._link_s = now_s
+        self._clock_offset_s = self._earlier_offset_s = None
         self.last_s.clear()
+
+    def clock(self, offset_s: float | None, earlier_s: float | None = None) -> None:
+        """UTC minus the wearable's clock on the present link, and before we set it."""
+        self._clock_offset_s, self._earlier_offset_s = offset_s, earlier_s
 
     def take(self, uuid: str, payload: bytes, *, now_us: int, now_s: float) -> bool:
         """Take a notification; False when it was refused unread because the wearable sends too many."""
@@ -113,6 +128,7 @@ class Intake:
             counts.flooded += 1
             self._cause = self._cause or "flood"
             return False
+        self._now_s = now_s
         counts.notifications[uuid] = counts.notifications.get(uuid, 0) + 1
         try:
             self._decoders[uuid](payload, now_us)
@@ -209,6 +225,28 @@ class Intake:
     def _battery(self, payload: bytes, now_us: int) -> None:
         level = battery.decode_battery_level(payload).battery_pct
         self._read(Code.BATTERY, float(level), Validity.GOOD, None, now_us)
+
+    def _spot(self, uuid: str, payload: bytes, now_us: int) -> None:
+        heard = spot.Heard(
+            now_us=now_us,
+            since_subscribed_s=self._now_s - self._link_s,
+            zone_s=self._zone_s(),
+            clock_offset_s=self._clock_offset_s,
+            earlier_offset_s=self._earlier_offset_s,
+        )
+        for one in spot.decode(uuid, payload, heard):
+            self._put(
+                Reading(
+                    wearable=self._wearable,
+                    patient=self._patient,
+                    code=one.code,
+                    time_us=one.taken_us,
+                    value=one.value,
+                    validity=one.validity,
+                    reason=one.reason,
+                    stored=one.stored,
+                )
+            )
 
     def _read(self, code: Code, value: float | None, validity: Validity, reason: str | None, now_us: int) -> None:
         self._put(

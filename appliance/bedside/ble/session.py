@@ -6,6 +6,9 @@ States and who moves them (told outside as `LinkChange`):
         |                    '---- refused, timed out ----> back-off ----^
         '-- not heard for NOT_FOUND_S: lost, told once; the search goes on
 
+A cuff, thermometer, scale or meter (`WearableConfig.spot`, or found to be one) calls only when it has measured. It
+rests in between, which is no loss; its clock is read, and set where it is wrong.
+
 - Alive means data: the signal that the wearable is there for (its ECG, else the fastest it has) must arrive in its
   cadence. When it is late the link is ended and made anew, whatever the radio says of it.
 - The other signals that stop are asked for again without touching the link, and their numbers are withdrawn.
@@ -19,7 +22,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -29,7 +32,7 @@ from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 from bleak.exc import BleakBluetoothNotAvailableError, BleakError
 
-from bedside.ble import battery, heart_rate, plx, pmd
+from bedside.ble import battery, date_time, heart_rate, plx, pmd, spot
 from bedside.ble.intake import Intake
 from bedside.ble.outbox import Outbox
 from bedside.ble.radio import OnAdvertisement, Radio
@@ -50,6 +53,8 @@ STALL_S = 1.0  # a timer that is so late says that the box itself stood still
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 30.0
 STABLE_S = 30.0  # up for so long: the next failure backs off from the start
+VISIT_S = 900.0  # a spot wearable that is silent for so long though its link is up is let go
+CLOCK_WRONG_S = 30.0  # a clock further off than this is set
 FLOODED_MAX = 2_000  # refused notifications of one link: such a wearable is disconnected
 USER_DESCRIPTION = "00002901-0000-1000-8000-00805f9b34fb"
 LEAD_PREFIX = "ECG lead "
@@ -73,6 +78,8 @@ class WearableConfig:
     address: str | None = None
     advertised_name: str | None = None
     simulated: bool = False
+    spot: bool = False  # a cuff, thermometer, scale or meter: silence between measurements is no loss
+    zone_s: Callable[[], float] = lambda: 0.0  # this box's local time minus UTC, which such wearables' clocks show
     ecg_stream: str | None = None  # the stream's id; None: its ECG is not wanted
     ecg_lead: str | None = None  # None: as the wearable says, else "ECG"
     ecg_first_index: int = 0  # where the stream goes on after a restart of the box …
@@ -98,7 +105,8 @@ class WearableSession:
         self._clock = clock
         self._random = randomness
         self._outbox = Outbox()
-        self.intake = Intake(wearable=config.id, patient=config.patient, put=self._outbox.put)
+        self.intake = Intake(wearable=config.id, patient=config.patient, put=self._outbox.put, zone_s=config.zone_s)
+        self._spot = config.spot
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._state: LinkState | None = None
@@ -178,6 +186,9 @@ class WearableSession:
             await asyncio.sleep(self._backoff_s())
 
     def _lose(self, reason: str) -> None:
+        if self._spot:
+            self._tell(LinkState.RESTING, "waits for the next measurement")
+            return
         if self._state is LinkState.UP or not self._told_lost:
             self._told_lost = True
             self._tell(LinkState.LOST, reason)
@@ -188,7 +199,10 @@ class WearableSession:
 
     async def _find(self) -> BLEDevice:
         """Scan until the wearable is heard."""
-        self._tell(LinkState.SEARCHING, "searching")
+        if self._spot:
+            self._tell(LinkState.RESTING, "waits for the next measurement")
+        else:
+            self._tell(LinkState.SEARCHING, "searching")
         begun_s = self._clock.monotonic_s()
         while True:
             found: asyncio.Future[BLEDevice] = asyncio.get_running_loop().create_future()
@@ -203,7 +217,7 @@ class WearableSession:
                     await _within(CALL_S, scanner.stop())
             if found.done():
                 return found.result()
-            if not self._told_lost:
+            if not self._told_lost and not self._spot:
                 self._lose(f"not found within {NOT_FOUND_S:.0f} s: is it on, charged, worn and near?")
 
     def _listener(self, found: asyncio.Future[BLEDevice]) -> OnAdvertisement:
@@ -227,7 +241,7 @@ class WearableSession:
             up_since_s = self._clock.monotonic_s()
             self._told_lost = False
             self._tell(LinkState.UP, "data arrive")
-            reason = await self._watch(client, signals, broken)
+            reason = await (self._watch(client, signals, broken) if signals else self._visit(broken))
             self._lose(reason)
             return self._clock.monotonic_s() - up_since_s
         finally:
@@ -252,19 +266,57 @@ class WearableSession:
     async def _subscribe(self, client: BleakClient) -> list[str]:
         """Ask for every signal that the wearable has; those asked for, most important first."""
         signals: list[str] = []
-        for uuid in (heart_rate.MEASUREMENT, plx.CONTINUOUS, battery.LEVEL):
+        for uuid in (heart_rate.MEASUREMENT, plx.CONTINUOUS):
             if client.services.get_characteristic(uuid) is not None:
                 await self._notify(client, uuid)
                 signals.append(uuid)
-        if battery.LEVEL in signals:
+        charge = client.services.get_characteristic(battery.LEVEL)
+        if charge is not None:
+            if "notify" in charge.properties:  # many a cuff can only be asked
+                await self._notify(client, battery.LEVEL)
             await self._read_battery(client)
         if self.config.ecg_stream is not None and client.services.get_characteristic(pmd.DATA) is not None:
             await self._start_ecg(client, self.config.ecg_stream)
             signals.append(pmd.DATA)
+        spots = [uuid for uuid in spot.UUIDS if client.services.get_characteristic(uuid) is not None]
+        if spots:
+            await self._right_clock(client)
+        for uuid in spots:
+            await self._notify(client, uuid)
         watched = [uuid for uuid in LATE_S if uuid in signals]
-        if not watched:
+        if not watched and not spots:
             raise WearableError("the wearable has no signal that Bedside can read")
+        self._spot = not watched
         return watched
+
+    async def _right_clock(self, client: BleakClient) -> None:
+        """Learn how far the wearable's clock is off, and set it where it may be set."""
+        found = client.services.get_characteristic(date_time.CURRENT_TIME)
+        if found is None:
+            return
+        was_s = await self._clock_offset(client)
+        wrong = was_s is None or abs(was_s + self.config.zone_s()) > CLOCK_WRONG_S
+        if not wrong or "write" not in found.properties:
+            self.intake.clock(was_s)
+            return
+        value = spot.current_time(self._clock.now_us(), self.config.zone_s())
+        with contextlib.suppress(BleakError):  # some refuse; then their offset has to do
+            await _within(CALL_S, client.write_gatt_char(found, value.encode(), response=True))
+        self.intake.clock(await self._clock_offset(client), was_s)  # what it kept bears the clock as it was
+
+    async def _clock_offset(self, client: BleakClient) -> float | None:
+        raw = await _within(CALL_S, client.read_gatt_char(date_time.CURRENT_TIME))
+        return spot.clock_offset_s(date_time.decode_current_time(bytes(raw)), self._clock.now_us())
+
+    async def _visit(self, broken: asyncio.Future[str]) -> str:
+        """A spot wearable hands over what it has; return when it leaves, or was silent for `VISIT_S`."""
+        heard_s = self._clock.monotonic_s()
+        while (left_s := heard_s + VISIT_S - self._clock.monotonic_s()) > 0:
+            await asyncio.wait((broken,), timeout=left_s)
+            if broken.done():
+                return broken.result()
+            heard_s = max(heard_s, *self.intake.last_s.values(), heard_s)
+        return "silent for long"
 
     async def _notify(self, client: BleakClient, uuid: str) -> None:
         def take(_: BleakGATTCharacteristic, payload: bytearray) -> None:

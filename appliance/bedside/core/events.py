@@ -75,6 +75,7 @@ class Numeric(Event):
     validity: Validity
     reason: str | None = None
     source: str  # the wearable's or stream's id
+    stored: bool = False  # from a wearable's memory: it was so at `start_us`, and is no live condition
 
 
 class RhythmLabel(StrEnum):

@@ -83,6 +83,7 @@ class Reading:
     value: float | None  # None: the device says that it has none; `reason` tells why
     validity: Validity = Validity.GOOD
     reason: str | None = None
+    stored: bool = False  # from the wearable's memory: of `time_us`, heard later, never a live condition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +105,7 @@ class LinkState(StrEnum):
     UP = "up"
     LOST = "lost"
     STOPPED = "stopped"  # by us
+    RESTING = "resting"  # a cuff, scale or meter between two measurements: it calls when it has one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

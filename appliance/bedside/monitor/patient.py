@@ -243,15 +243,23 @@ class PatientMonitor:
     def _reading(self, reading: Reading, out: Outbox) -> None:
         key = (reading.wearable, reading.code)
         newest_us = self._readings[key][0] if key in self._readings else None
-        if newest_us is not None and reading.time_us < newest_us:
+        older = newest_us is not None and reading.time_us < newest_us
+        if older and not reading.stored:
             return  # an older number never takes a newer one's place
         if key not in self._readings and len(self._readings) >= READINGS_MAX:
             return
-        self._readings[key] = (reading.time_us, False)
+        if not older:
+            self._readings[key] = (reading.time_us, False)
         out.add(
             reading.time_us,
             self._numeric(
-                reading.code, reading.time_us, reading.value, reading.validity, reading.reason, reading.wearable
+                reading.code,
+                reading.time_us,
+                reading.value,
+                reading.validity,
+                reading.reason,
+                reading.wearable,
+                stored=reading.stored,
             ),
         )
 
@@ -271,7 +279,15 @@ class PatientMonitor:
                 stream.contact(contact.on_skin, contact.time_us, out)
 
     def _numeric(
-        self, code: Code, at_us: int, value: float | None, validity: Validity, reason: str | None, source: str
+        self,
+        code: Code,
+        at_us: int,
+        value: float | None,
+        validity: Validity,
+        reason: str | None,
+        source: str,
+        *,
+        stored: bool = False,
     ) -> Event:
         return Numeric(
             id=self._ids.event(),
@@ -284,6 +300,7 @@ class PatientMonitor:
             validity=validity,
             reason=reason,
             source=source,
+            stored=stored,
         )
 
     def _finding(

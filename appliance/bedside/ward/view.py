@@ -102,7 +102,9 @@ class PatientBoard:
                 if wearable is not None:
                     wearable.battery_pct = event.value
             case Numeric():
-                self._numerics[event.code] = event
+                newest = self._numerics.get(event.code)
+                if newest is None or not event.stored or event.start_us >= newest.start_us:
+                    self._numerics[event.code] = event
             case Quality() if event.stream in self._signals:
                 signal = self._signals[event.stream]
                 if (signal.usable, signal.reason) != (event.usable, event.reason):

@@ -3,8 +3,8 @@ import { clockTime, dayText, PRIORITY_STARS, reasonText, RHYTHM_TEXT, timerText 
 
 export const LISTED = ["alarm", "rhythm", "quality", "link", "gap", "suppression", "finding"];
 const KEPT = 400;
-const LINK_TEXT = { searching: "Searching for the wearable", connecting: "Connecting", up: "Link up", lost: "Link lost", stopped: "Link stopped" };
-const PASSING = new Set(["searching", "connecting"]); // steps on the way to a link: the sign in the head shows them
+const LINK_TEXT = { searching: "Searching for the wearable", connecting: "Connecting", up: "Link up", lost: "Link lost", stopped: "Link stopped", resting: "Waits for the next measurement" };
+const PASSING = new Set(["searching", "connecting", "resting"]); // steps on the way to a link: the sign in the head shows them
 const CAUSES = { link_lost: "link lost", packets_lost: "packets lost", malformed_packet: "packet not readable", clock_reset: "wearable's clock set back", restart: "restart" };
 
 export class EventList {

@@ -3,7 +3,7 @@ import { el, icon, put } from "./format.js";
 
 const BLUETOOTH = "M5.500 6l9 8-4.500 4V2l4.500 4-9 8";
 const BLUETOOTH_OFF = "M5.500 6l9 8-4.500 4V2l4.500 4-9 8M2 18L18 2";
-const LINK_TEXT = { searching: "searching", connecting: "connecting", up: "connected", lost: "link lost", stopped: "stopped" };
+const LINK_TEXT = { searching: "searching", connecting: "connecting", up: "connected", lost: "link lost", stopped: "stopped", resting: "resting" };
 
 export class WearableSign {
   constructor() {
