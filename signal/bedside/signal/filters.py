@@ -37,7 +37,7 @@ class Baseline:
         return np.zeros(2)
 
     def step(self, state: Floats, block_mv: Floats) -> tuple[Floats, Floats]:
-        """Take `n` >= 0 samples, shape (n,), mV; give the next state and `n` filtered samples, mV."""
+        """Take `n` >= 0 samples, shape (..., n), mV; give the next state (..., 2) and `n` filtered samples, mV."""
         if block_mv.size == 0:
             return state, block_mv
         filtered_mv, state = sps.lfilter(self.b, self.a, block_mv, zi=state)
@@ -49,10 +49,11 @@ class FirBank:
     """Several linear-phase FIR filters of one length over one lead, each late by `half` samples.
 
     `step` gives, for `n` new samples, one array of `n` outputs a kernel; output i belongs to the input
-    sample that lies `half` before input i.
+    sample that lies `half` before input i. Each output is one inner product of fixed length, so its bits depend
+    neither on how many samples came together nor on how many leads.
     """
 
-    kernels: tuple[Floats, ...]  # each (2 * half + 1,), reversed for convolution
+    kernels: tuple[Floats, ...]  # each (2 * half + 1,), turned round as a correlation wants them
     half: int
 
     @classmethod
@@ -61,17 +62,25 @@ class FirBank:
         sizes = {kernel.size for kernel in kernels}
         if len(sizes) != 1 or next(iter(sizes)) % 2 == 0:
             raise ValueError(f"kernels: expected one odd length, got {sorted(sizes)}")
-        return cls(kernels, kernels[0].size // 2)
+        return cls(tuple(kernel[::-1].copy() for kernel in kernels), kernels[0].size // 2)
 
     def initial(self) -> Floats:
         """State of a lead that had always rested at 0 mV."""
         return np.zeros(2 * self.half)
 
     def step(self, state: Floats, block_mv: Floats) -> tuple[Floats, tuple[Floats, ...]]:
-        """Take `n` >= 1 samples, shape (n,), mV; give the next state and `n` samples of each filter."""
-        joined = np.concatenate((state, block_mv))
-        outputs = tuple(np.convolve(joined, kernel, "valid") for kernel in self.kernels)
-        return joined[-2 * self.half :], outputs
+        """Take `n` >= 1 samples, shape (n,) or (leads, n), mV; give the next state and `n` samples of each filter."""
+        joined = np.concatenate((state, block_mv), -1)
+        tail = joined[..., -2 * self.half :]
+        if joined.ndim == 1:
+            return tail, tuple(np.correlate(joined, kernel) for kernel in self.kernels)
+        # leads one after the other: what reaches from one into the next is left out
+        row, n = joined.shape[1] * joined.itemsize, block_mv.shape[1]
+        flat, strides = joined.ravel(), (row, joined.itemsize)
+        shape = (joined.shape[0], n)
+        return tail, tuple(
+            np.ndarray(shape, np.float64, np.correlate(flat, kernel), 0, strides) for kernel in self.kernels
+        )
 
 
 def lowpass_kernel(half: int, cut_hz: float) -> Floats:

@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bedside.signal.beats import BeatFinder, BeatOutput, BeatState
+from bedside.signal.beats import BeatFinder, BeatFrame, BeatState
 from bedside.signal.evidence import Hump
 from bedside.signal.filters import Baseline, FirBank, lowpass_kernel, quadrature_kernels
 from bedside.signal.quality import SECOND, Second, Verdict, judge_second
@@ -20,7 +20,8 @@ from bedside.signal.resample import INTERNAL_HZ, Floats, Resampler, ResampleStat
 
 __all__ = ["INTERNAL_HZ", "LeadAnalyser", "LeadOutput", "LeadState", "QualitySecond", "RPeak"]
 
-FRAME = 50  # internal samples that are processed together: 0.2 s
+FRAME = 50  # internal samples that are judged together: 0.2 s
+FRAMES_MAX = 10  # frames that are processed in one piece at most
 HALF = 18  # delay of the FIR filters, internal samples: 72 ms
 GUARD = 6  # internal samples (24 ms) beside a hole in which no beat is looked for
 WARM = 25  # internal samples (0.1 s) at the start of a stream in which no beat is looked for
@@ -29,6 +30,7 @@ LONG_GAP_S = 0.5  # a hole longer than this forgets the rhythm and levels the ba
 BLOCKED_S = 5  # seconds after a gross disturbance in which a silent lead is not believed: amplifiers recover slowly
 DISTURBANCES = frozenset({"motion", "saturated", "lead_off"})
 DELAY_S_MAX = 0.6  # from an R peak to its report
+_NOTHING: Floats = np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,38 @@ class FillState(NamedTuple):
     started: bool
 
 
+class Chain(NamedTuple):
+    """Memory of the linear part of one lead's conditioning; of several leads, with one more axis in front."""
+
+    resample: ResampleState
+    raw: Floats  # (..., HALF) the newest internal samples before the high-pass
+    baseline: Floats
+    fir: Floats
+
+
+class Conditioned(NamedTuple):
+    """What whole frames of source samples become at 250 Hz, shape (..., n), mV."""
+
+    clean: Floats
+    raw: Floats  # beside it, before the high-pass
+    envelope: Floats  # of the QRS band
+    slow: Floats  # of the band of wide QRS and T waves
+    fast: Floats  # what the low-pass took away
+    wander: Floats  # what the baseline filter took away
+
+
+class _Chunk(NamedTuple):
+    """Source samples, and what two filters took away, of frames that were processed together."""
+
+    source: Floats
+    fast: Floats
+    wander: Floats
+
+    def part(self, source_at: int, source_end: int, at: int, end: int) -> _Chunk:
+        """What lies between these source samples, and these at 250 Hz."""
+        return _Chunk(self.source[source_at:source_end], self.fast[at:end], self.wander[at:end])
+
+
 @dataclass
 class LeadState:
     """Memory of one lead: plain values and arrays that are never written to, so it copies and pickles."""
@@ -88,18 +122,19 @@ class LeadState:
     n_in: int  # source samples processed
     frame: int  # frames processed
     fill: FillState
-    marks: NDArray[np.bool_]  # which of the resampler's tail were missing
-    resample: ResampleState
-    baseline: Floats
-    fir: Floats
-    raw: Floats  # (HALF,) the newest internal samples before the high-pass
-    unseen: NDArray[np.bool_]  # (HALF + GUARD,) the newest internal samples: missing?
+    marks: NDArray[np.bool_] | None  # which of the resampler's tail were missing; None: none
+    chain: Chain
+    unseen: NDArray[np.bool_] | None  # (HALF + GUARD,) the newest internal samples: missing? None: none
     beats: BeatState
-    second_raw: tuple[Floats, ...]  # source chunks since the running second began
-    second_fast: tuple[Floats, ...]  # what the low-pass took away
-    second_slow: tuple[Floats, ...]  # what the baseline filter took away
+    second: tuple[_Chunk, ...]  # since the running second began
     usual_mv: float
     blocked_s: int  # seconds for which silence is not believed yet
+
+    def fork(self) -> LeadState:
+        """A copy that may go its own way."""
+        other = object.__new__(LeadState)
+        other.__dict__.update(self.__dict__)
+        return other
 
 
 class _Collected:
@@ -111,7 +146,6 @@ class _Collected:
         self.peaks: list[RPeak] = []
         self.retracted: list[int] = []
         self.quality: list[QualitySecond] = []
-        self.settled = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,42 +181,50 @@ class LeadAnalyser:
             frame=0,
             fill=FillState(0.0, 0, 0.0, False),
             marks=np.ones(tail.tail.size, dtype=np.bool_),
-            resample=tail,
-            baseline=self.baseline.initial(),
-            fir=self.bank.initial(),
-            raw=np.zeros(HALF),
+            chain=Chain(tail, np.zeros(HALF), self.baseline.initial(), self.bank.initial()),
             unseen=np.ones(HALF + GUARD, dtype=np.bool_),
             beats=self.finder.initial(),
-            second_raw=(),
-            second_fast=(),
-            second_slow=(),
+            second=(),
             usual_mv=0.0,
             blocked_s=0,
         )
 
-    def step(self, state: LeadState, block_mv: NDArray[np.generic]) -> tuple[LeadState, LeadOutput]:
+    def step(self, state: LeadState, block_mv: NDArray[np.generic], together: int = 1) -> tuple[LeadState, LeadOutput]:
         """Take `n` >= 0 source samples, shape (n,), mV, NaN where missing; integers are taken as mV.
 
         Infinite values and those beyond 1 kV are held at ±1 kV (the second is then called saturated or in
-        motion). The given state stays valid: two futures may start from it. Raises `ValueError` naming
-        `block_mv` when it is not one-dimensional or not real numbers.
+        motion). The given state stays valid: two futures may start from it. `together`: samples wait until so
+        many frames, counted from the stream's start, are complete; it changes when results come, not what they
+        are. Raises `ValueError` naming `block_mv` when it is not one-dimensional or not real numbers.
         """
         block = _checked(block_mv)
-        state = replace(state, pending=np.concatenate((state.pending, block)))
-        got = _Collected()
-        first = max(0, state.frame * FRAME - HALF)
-        pending, start = state.pending, 0
-        while True:
-            end = self.resampler.input_end((state.frame + 1) * FRAME) - state.n_in
-            if start + end > pending.size:
-                break
-            self._frame(state, pending[start : start + end], got)
-            start += end
-        state.pending = pending[start:].copy()
-        clean = np.concatenate(got.clean) if got.clean else np.zeros(0)
-        raw = np.concatenate(got.raw) if got.raw else np.zeros(0)
+        state = state.fork()
+        state.pending = np.concatenate((state.pending, block))
+        got, first = _Collected(), max(0, state.frame * FRAME - HALF)
+        while chunk := self._next(state, together):
+            self._frames(state, *chunk, got)
+        return state, self._output(state, first, got)
+
+    def wanted(self, state: LeadState, together: int = 1) -> int:
+        """How many source samples complete the next group of `together` frames: a block of so many fills one."""
+        frame = (state.frame // together + 1) * together
+        return self.resampler.input_end(frame * FRAME) - state.n_in - state.pending.size
+
+    def _next(self, state: LeadState, together: int = 1) -> tuple[Floats, int] | None:
+        """The pending samples of as many whole frames as there are, at most of two seconds; they pend no more."""
+        n_frames = self.resampler.outputs(state.n_in + state.pending.size) // (FRAME * together) * together
+        n_frames = min(n_frames - state.frame, FRAMES_MAX // together * together or together)
+        if n_frames <= 0:
+            return None
+        end = self.resampler.input_end((state.frame + n_frames) * FRAME) - state.n_in
+        chunk = state.pending[:end]
+        state.pending = state.pending[end:]
+        return chunk, n_frames
+
+    def _output(self, state: LeadState, first: int, got: _Collected) -> LeadOutput:
         settled = self._settled(state) if state.frame else 0
-        return state, LeadOutput(clean, first, tuple(got.peaks), tuple(got.retracted), tuple(got.quality), settled, raw)
+        peaks, retracted, quality = tuple(got.peaks), tuple(got.retracted), tuple(got.quality)
+        return LeadOutput(_joined(got.clean), first, peaks, retracted, quality, settled, _joined(got.raw))
 
     def finish(self, state: LeadState) -> LeadOutput:
         """What the last 0.6 s of a stream that has ended still hold: its last beats; no state goes on.
@@ -197,80 +239,103 @@ class LeadAnalyser:
     def _settled(self, state: LeadState) -> int:
         return max(0, self.resampler.source_index(max(0, self.finder.settled(state.beats) - HALF)))
 
-    def _frame(self, state: LeadState, chunk: Floats, got: _Collected) -> None:
-        """Process exactly the source samples that complete one frame; replaces the state's fields."""
+    def _frames(self, state: LeadState, chunk: Floats, n_frames: int, got: _Collected) -> None:
+        """Process exactly the source samples that complete `n_frames` frames; replaces the state's fields."""
+        if _plain(state, chunk):
+            fill = state.fill
+            filled = chunk - fill.offset
+            state.fill = FillState(float(filled[-1]), 0, fill.offset, True)
+            state.chain, wave = self._condition(state.chain, filled, n_frames)
+            self._look(state, chunk, n_frames, wave, got)
+            got.clean.append(wave.clean)
+            got.raw.append(wave.raw)
+            return
+        chunk = np.clip(chunk, -LIMIT_MV, LIMIT_MV)
+        start = 0
+        for _ in range(n_frames):
+            end = self.resampler.input_end((state.frame + 1) * FRAME) - state.n_in
+            self._marred(state, chunk[start : start + end], got)
+            start += end
+
+    def _condition(self, chain: Chain, filled: Floats, n_frames: int) -> tuple[Chain, Conditioned]:
+        """Resample and filter, shape (..., n): one lead, or several at once, with the same bits."""
+        resample, inner = self.resampler.step(chain.resample, filled, chain.resample.n_out + n_frames * FRAME)
+        baseline, level = self.baseline.step(chain.baseline, inner)
+        fir, (clean, even, odd, slow_even, slow_odd) = self.bank.step(chain.fir, level)
+        fast = np.concatenate((chain.fir[..., HALF:], level[..., :-HALF]), -1)
+        fast -= clean
+        joined = np.concatenate((chain.raw, inner), -1)
+        raw, kept = joined[..., :-HALF], joined[..., -HALF:]
+        inner -= level
+        wave = Conditioned(clean, raw, _modulus(even, odd), _modulus(slow_even, slow_odd), fast, inner)
+        return Chain(resample, kept, baseline, fir), wave
+
+    def _marred(self, state: LeadState, chunk: Floats, got: _Collected) -> None:
+        """One frame of a lead that has, or had just now, samples missing; or that begins."""
         missing = np.isnan(chunk)
         state.fill, filled, gap_ended = _bridge(state.fill, chunk, missing, round(LONG_GAP_S * self.fs_hz))
-        first_out = state.resample.n_out
+        resample = state.chain.resample
+        marks = state.marks if state.marks is not None else np.zeros(resample.tail.size, dtype=np.bool_)
         unseen = np.zeros(FRAME, dtype=np.bool_)
-        if missing.any() or state.marks.any():
-            unseen[self.resampler.step_mask(state.marks, missing, state.resample, first_out + FRAME)] = True
-        state.resample, inner = self.resampler.step(state.resample, filled, first_out + FRAME)
-        state.marks = np.concatenate((state.marks, missing))[-state.marks.size :]
-        state.baseline, level = self.baseline.step(state.baseline, inner)
-        before = state.fir
-        state.fir, (clean, even, odd, slow_even, slow_odd) = self.bank.step(before, level)
-        fast = np.concatenate((before[HALF:], level))[:FRAME] - clean
-        envelope = np.sqrt(even * even + odd * odd)
-        slow = np.sqrt(slow_even * slow_even + slow_odd * slow_odd)
-        known = np.concatenate((state.unseen, unseen))
-        state.unseen = known[FRAME:]
-        shown = clean
-        joined = np.concatenate((state.raw, inner))
-        raw, state.raw = joined[:FRAME], joined[FRAME:]
+        unseen[self.resampler.step_mask(marks, missing, resample, resample.n_out + FRAME)] = True
+        state.marks = _none_of(np.concatenate((marks, missing))[-marks.size :])
+        state.chain, wave = self._condition(state.chain, filled, 1)
+        before = state.unseen if state.unseen is not None else np.zeros(HALF + GUARD, dtype=np.bool_)
+        known = np.concatenate((before, unseen))
+        state.unseen = _none_of(known[FRAME:])
+        shown, raw = wave.clean, wave.raw
         if known.any():
-            envelope = np.where(_near(known)[GUARD : GUARD + FRAME], 0.0, envelope)
+            wave = wave._replace(envelope=np.where(_near(known)[GUARD : GUARD + FRAME], 0.0, wave.envelope))
             hidden = known[GUARD : GUARD + FRAME]
-            shown, raw = np.where(hidden, np.nan, clean), np.where(hidden, np.nan, raw)
+            shown, raw = np.where(hidden, np.nan, shown), np.where(hidden, np.nan, raw)
         if state.frame == 0:  # filters have seen too little to tell a beat from the start itself
-            envelope[: HALF + WARM] = 0.0
+            wave.envelope[: HALF + WARM] = 0.0
+            shown, raw = shown[HALF:], raw[HALF:]
         if gap_ended:
             state.beats = self.finder.forget_rhythm(state.beats)
-        state.beats, beats = self.finder.step(state.beats, clean, envelope, slow)
-        self._report(beats, got)
-        got.clean.append(shown if state.frame else shown[HALF:])
-        got.raw.append(raw if state.frame else raw[HALF:])
-        state.frame += 1
-        state.n_in += chunk.size
-        self._seconds(state, chunk, fast, inner - level, got)
+        self._look(state, chunk, 1, wave, got)
+        got.clean.append(shown)
+        got.raw.append(raw)
 
-    def _report(self, beats: BeatOutput, got: _Collected) -> None:
-        for mark in beats.retracted:
-            got.retracted.append(self._peak(mark).index)
-        got.peaks.extend(self._peak(mark) for mark in beats.beats)
+    def _look(self, state: LeadState, chunk: Floats, n_frames: int, wave: Conditioned, got: _Collected) -> None:
+        """Find beats in conditioned frames, and judge the seconds that they complete."""
+        state.beats, frames = self.finder.frames(state.beats, wave.clean, wave.envelope, wave.slow, n_frames)
+        new, before, source_at, at = _Chunk(chunk, wave.fast, wave.wander), state.n_in, 0, 0
+        state.n_in += chunk.size
+        for done, found in enumerate(frames, 1):
+            for mark in found.retracted:
+                got.retracted.append(self._peak(mark).index)
+            for mark in found.beats:
+                got.peaks.append(self._peak(mark))
+            state.frame += 1
+            if state.frame % (SECOND // FRAME) == 0:
+                source_end, end = self.resampler.input_end(state.frame * FRAME) - before, done * FRAME
+                parts = (*state.second, new.part(source_at, source_end, at, end))
+                whole = _Chunk(*map(np.concatenate, zip(*parts, strict=True)))
+                got.quality.append(self._second(state, whole, found))
+                state.second, source_at, at = (), source_end, end
+        if at < wave.clean.size:
+            state.second = (*state.second, new.part(source_at, chunk.size, at, wave.clean.size))
+
+    def _second(self, state: LeadState, whole: _Chunk, found: BeatFrame) -> QualitySecond:
+        first = self.resampler.source_index(state.frame * FRAME - SECOND)
+        end = self.resampler.source_index(state.frame * FRAME)
+        verdict = judge_second(Second(whole.source, state.usual_mv, whole.fast, whole.wander, found.swing_mv))
+        verdict = self._recovering(state, verdict, found.last)
+        if verdict.usable:
+            state.usual_mv = float(np.nanmean(whole.source))
+        return QualitySecond(first, end - first, *verdict)
 
     def _peak(self, mark: Hump) -> RPeak:
         at = max(0, mark.r_at - HALF)
         return RPeak(self.resampler.source_index(at), at, mark.amplitude_mv, mark.confidence)
 
-    def _seconds(self, state: LeadState, chunk: Floats, fast: Floats, slow: Floats, got: _Collected) -> None:
-        state.second_raw = (*state.second_raw, chunk)
-        state.second_fast = (*state.second_fast, fast)
-        state.second_slow = (*state.second_slow, slow)
-        if len(state.second_raw) < SECOND // FRAME:
-            return
-        first = self.resampler.source_index(state.frame * FRAME - SECOND)
-        end = self.resampler.source_index(state.frame * FRAME)
-        source = np.concatenate(state.second_raw)
-        beat_mv = state.beats.usual.swing if state.beats.usual else 0.0
-        verdict = judge_second(
-            Second(
-                source, state.usual_mv, np.concatenate(state.second_fast), np.concatenate(state.second_slow), beat_mv
-            )
-        )
-        verdict = self._recovering(state, verdict)
-        if verdict.usable:
-            state.usual_mv = float(np.nanmean(source))
-        got.quality.append(QualitySecond(first, end - first, *verdict))
-        state.second_raw = state.second_fast = state.second_slow = ()
-
-    def _recovering(self, state: LeadState, verdict: Verdict) -> Verdict:
+    def _recovering(self, state: LeadState, verdict: Verdict, last: int) -> Verdict:
         """After a gross disturbance an overloaded amplifier shows a line without beats: no asystole, but motion."""
         if verdict.reason in DISTURBANCES:
             state.blocked_s = BLOCKED_S
         elif verdict.usable and state.blocked_s:
-            beats = state.beats.beats
-            if beats and beats[-1].r_at - HALF >= state.frame * FRAME - SECOND - FRAME:
+            if last >= 0 and last - HALF >= state.frame * FRAME - SECOND - FRAME:
                 state.blocked_s = 0
             else:
                 state.blocked_s -= 1
@@ -282,9 +347,37 @@ def _checked(block_mv: NDArray[np.generic]) -> Floats:
     array = np.asarray(block_mv)
     if array.ndim != 1:
         raise ValueError(f"block_mv: expected one dimension, got shape {array.shape}")
+    if array.dtype == np.float64:
+        return array  # type: ignore[return-value]
     if array.dtype.kind not in "fiu":
         raise ValueError(f"block_mv: expected real numbers, got {array.dtype}")
-    return np.clip(array.astype(np.float64), -LIMIT_MV, LIMIT_MV)
+    if array.dtype.itemsize > 8:  # what a longer type holds may be too large
+        array = np.clip(array, -LIMIT_MV, LIMIT_MV)
+    return array.astype(np.float64)
+
+
+def _plain(state: LeadState, chunk: Floats) -> bool:
+    """Is nothing missing, wild or new, neither in the chunk nor in what the filters remember?"""
+    fill = state.fill
+    if state.marks is not None or state.unseen is not None or fill.n_missing or not fill.started:
+        return False
+    return float(chunk.dot(chunk)) < LIMIT_MV * LIMIT_MV  # NaN and infinity are not less
+
+
+def _joined(parts: list[Floats]) -> Floats:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else _NOTHING
+
+
+def _none_of(marks: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    return marks if marks.any() else None
+
+
+def _modulus(real: Floats, imaginary: Floats) -> Floats:
+    """Of a complex number; writes over both."""
+    real *= real
+    imaginary *= imaginary
+    real += imaginary
+    return np.sqrt(real, real)
 
 
 def _near(unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -20,14 +20,15 @@ FS_HZ_MIN, FS_HZ_MAX = 100.0, 1000.0
 
 _PHASES_MAX = 512  # finer fractions are rounded to 1/512 of a source sample: 4 µs at 500 Hz
 _HALF_TAPS = 8  # source samples on each side at rates up to the internal one
-_PLANS_MAX, _PLANNED_MAX = 32, 64  # plans kept a design, outputs in a plan
+_PLANNED = 50  # outputs that one matrix gives at most
+_PLANS_MAX = 32  # matrices kept by a design
 _PASS = 0.84  # cut-off as a share of the lower Nyquist frequency
 
 
 class ResampleState(NamedTuple):
-    """Memory of one lead: the newest `2 * half` source samples, and how many came and went."""
+    """Memory of one lead, or of several of one rate: the newest `2 * half` source samples, how many came and went."""
 
-    tail: Floats
+    tail: Floats  # (..., 2 * half)
     n_in: int
     n_out: int
 
@@ -45,7 +46,7 @@ class Resampler:
     den: int
     half: int
     kernels: Floats  # (n_phases + 1, 2 * half)
-    _plans: dict[tuple[int, int], tuple[Ints, Floats]] = field(default_factory=dict, repr=False)  # see `_plan`
+    _plans: dict[tuple[int, int], Floats] = field(default_factory=dict, repr=False)  # see `_plan`
 
     @classmethod
     def design(cls, fs_hz: float) -> Self:
@@ -74,27 +75,36 @@ class Resampler:
         """How many source samples must have come before output sample `n_out - 1` can be given."""
         return (n_out - 1) * self.num // self.den + self.half + 1
 
+    def outputs(self, n_in: int) -> int:
+        """How many output samples can be given once `n_in` source samples have come: `input_end` the other way."""
+        return max(0, ((n_in - self.half) * self.den - 1) // self.num + 1)
+
     def step(self, state: ResampleState, block: Floats, n_out_max: int | None = None) -> tuple[ResampleState, Floats]:
-        """Take `n` >= 0 finite samples; give every output sample that they complete, up to `n_out_max` in all.
+        """Take `n` >= 0 finite samples, shape (..., n); give every output sample that they complete, up to `n_out_max`.
 
         Outputs held back by `n_out_max` come with the next step, as long as that limit is
-        reached by the block's very last sample (`input_end`).
+        reached by the block's very last sample (`input_end`). Outputs are made fifty at a time from the first one
+        on; steps that end on the same fifties give the same bits, one lead alone or many together.
         """
-        if block.size == 0:
+        n = block.shape[-1]
+        if n == 0:
             return state, block
-        n_in = state.n_in + block.size
-        n_out = max(state.n_out, ((n_in - self.half) * self.den - 1) // self.num + 1)  # input_end(n_out) <= n_in
+        n_in = state.n_in + n
+        n_out = max(state.n_out, self.outputs(n_in))
         if n_out_max is not None:
             n_out = min(n_out, n_out_max)
-        joined = np.concatenate((state.tail, block))
-        tail = joined[-2 * self.half :]
+        joined = np.concatenate((state.tail, block), -1)
+        after = ResampleState(joined[..., -2 * self.half :], n_in, n_out)
         if n_out == state.n_out:
-            return ResampleState(tail, n_in, n_out), joined[:0]
-        whole, rest = divmod(state.n_out * self.num, self.den)  # Python integers: exact after any number of years
-        gather, kernels = self._plan(rest, n_out - state.n_out)
-        windows = joined[gather + (whole + self.half + 1 - state.n_in)]
-        out = np.einsum("ij,ij->i", windows, kernels)
-        return ResampleState(tail, n_in, n_out), out
+            return after, joined[..., :0]
+        column = joined[..., None]
+        parts = []
+        for first in range(state.n_out, n_out, _PLANNED):
+            whole, rest = divmod(first * self.num, self.den)  # Python integers: exact after any number of years
+            matrix = self._plan(rest, min(_PLANNED, n_out - first))
+            start = whole + self.half + 1 - state.n_in
+            parts.append(np.matmul(matrix, column[..., start : start + matrix.shape[1], :])[..., 0])
+        return after, parts[0] if len(parts) == 1 else np.concatenate(parts, -1)
 
     def step_mask(self, tail: NDArray[np.bool_], block: NDArray[np.bool_], state: ResampleState, n_out: int) -> Ints:
         """Which of the output samples up to `n_out` touch a marked source sample, as positions in the output.
@@ -106,16 +116,17 @@ class Resampler:
         at = self._rows(rest, n_out - state.n_out)[0] + (whole + 2 * self.half - state.n_in)
         return np.flatnonzero(joined[at] | joined[np.minimum(at + 1, joined.size - 1)])
 
-    def _plan(self, rest: int, n: int) -> tuple[Ints, Floats]:
-        """Which source samples (n, 2 * half) and kernels `n` outputs need that start `rest` / den past a sample.
+    def _plan(self, rest: int, n: int) -> Floats:
+        """The matrix (n, source samples) that gives `n` outputs which start `rest` / den past a source sample.
 
-        Frames start at few different rests, so plans are kept; past 32 of them, at odd rates, they are made anew.
+        Frames start at few different rests, so these are kept; past 32 of them, at odd rates, they are made anew.
         """
         plan = self._plans.get((rest, n))
         if plan is None:
             rows, phases = self._rows(rest, n)
-            plan = rows[:, None] + np.arange(2 * self.half), self.kernels[phases]
-            if n <= _PLANNED_MAX and len(self._plans) < _PLANS_MAX:
+            plan = np.zeros((n, int(rows[-1]) + 2 * self.half))
+            plan[np.arange(n)[:, None], rows[:, None] + np.arange(2 * self.half)] = self.kernels[phases]
+            if len(self._plans) < _PLANS_MAX:
                 self._plans[(rest, n)] = plan
         return plan
 
