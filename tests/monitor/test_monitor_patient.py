@@ -27,8 +27,8 @@ from bedside.core.codes import Code, StreamKind
 from bedside.core.events import Beat, BeatClass, Event, Finding, Link, Numeric, Quality, Rhythm, RhythmLabel, StreamGap
 from bedside.core.samples import MISSING, Contact, Counts, Gap, LinkChange, LinkState, Reading, Validity
 from bedside.core.time import US_PER_S
-from bedside.monitor import lead
 from bedside.monitor.patient import MonitorOutput
+from bedside.signal.lead import LeadAnalyser
 from bedside.simulation.bodies import SimulatedBody
 from bedside.simulation.happenings import Happening, Timetable, What
 
@@ -73,9 +73,9 @@ def test_single_samples_half_seconds_and_the_whole_give_the_same_events() -> Non
     )
 
 
-def test_without_pieces_of_a_fixed_grid_the_cut_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_groups_on_a_fixed_grid_the_cut_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
     """The negative control of the two tests beside it."""
-    monkeypatch.setattr(lead, "PIECE_S", 1e6)
+    monkeypatch.setattr(LeadAnalyser, "wanted", lambda *_: 10**9)
     info, counts = stream(), simulated(20)
     assert described(run(monitor(), blocks(info, counts, 65))) != described(run(monitor(), blocks(info, counts, 2600)))
 

@@ -1,9 +1,8 @@
 """One ECG lead from samples to findings: lead analyser, beat classifier, heart rate and rhythm, wired.
 
-Cut-independent by construction: samples go to the lead analyser in pieces that complete at most one of its internal
-frames, and everything behind it runs once for every two frames (0.4 s), so what follows a sample depends on samples
-alone, never on how they came. Indices here count source samples since the analysis began, or samples of the clean
-lead (250 Hz). Pure.
+Cut-independent by construction: the lead analyser and everything behind it run once for every two of its internal
+frames (0.4 s), counted from the first sample, so what follows a sample depends on samples alone, never on how they
+came. Indices here count source samples since the analysis began, or samples of the clean lead (250 Hz). Pure.
 """
 
 from __future__ import annotations
@@ -13,9 +12,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Protocol
-
-import numpy as np
 
 from bedside.core.samples import Floats
 from bedside.signal.lead import INTERNAL_HZ, LeadAnalyser, LeadOutput, QualitySecond, RPeak
@@ -24,7 +22,6 @@ from bedside.signal.rhythm import Episode, JudgedBeat, Pause, RhythmAnalyser, Rh
 
 log = logging.getLogger(__name__)
 
-PIECE_S = 0.2
 FRAMES_TOGETHER = 2
 KNOWN_DELAY_S = 0.1
 """Filters look 72 ms ahead, the resampler a few samples: so much later than its time is a clean sample known."""
@@ -85,10 +82,10 @@ class LeadBeat:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeadFindings:
-    """What up to two frames brought. `known` is the source index (not whole) at which this could be known."""
+    """What two frames brought. `known` is the source index (not whole) at which this could be known."""
 
     known: float
-    clean_mv: Floats  # of the newest frame, 250 Hz
+    clean_mv: Floats  # 250 Hz
     clean_first: int
     beats: tuple[LeadBeat, ...] = ()
     retracted: tuple[int, ...] = ()  # beats that were given before and are none
@@ -106,7 +103,7 @@ class Lead:
         self.fs_hz = fs_hz
         self.on_skin: bool | None = None
         self._stage = stage
-        self._analyser = LeadAnalyser.design(fs_hz)
+        self._analyser = _design(fs_hz)
         self._state = self._analyser.initial()
         self._judge: BeatJudge | None = judge
         self._judge_state: Any = judge.initial()
@@ -117,9 +114,7 @@ class Lead:
         self._meter, self._rhythm = RateMeter(), RhythmAnalyser()
         self._rate = self._meter.initial()
         self._rhythm_state = self._rhythm.initial()
-        self._piece = max(int(PIECE_S * fs_hz), 1)
         self._fed = 0
-        self._held: list[LeadOutput] = []
         self._seconds = 0
         self._bad_since_s: float | None = None
         self._bad_reason: str | None = None
@@ -136,13 +131,14 @@ class Lead:
         found = []
         at = 0
         while at < values_mv.size:
-            end = min(at + self._piece - self._fed % self._piece, values_mv.size)
+            end = min(at + self._analyser.wanted(self._state, FRAMES_TOGETHER), values_mv.size)
             with self._stage("signal"):
-                self._state, output = self._analyser.step(self._state, values_mv[at:end])
+                self._state, output = self._analyser.step(self._state, values_mv[at:end], FRAMES_TOGETHER)
             self._fed += end - at
             at = end
             if output.clean_mv.size:
-                found.append(self._frame(output))
+                clean_end = output.clean_first + output.clean_mv.size
+                found.append(self._findings(output, self.to_source(clean_end) + KNOWN_DELAY_S * self.fs_hz))
         return found
 
     def close(self) -> LeadFindings:
@@ -151,32 +147,17 @@ class Lead:
         with self._stage("signal"):
             last = self._analyser.finish(self._state)
         n_inside = max(end - last.clean_first, 0)
-        inside = last.clean_mv[:n_inside]
-        self._held.append(replace(last, clean_mv=inside, raw_mv=last.raw_mv[:n_inside]))
-        found = self._findings(_merge(self._held), float(self._fed))
-        self._held = []
+        inside = replace(last, clean_mv=last.clean_mv[:n_inside], raw_mv=last.raw_mv[:n_inside])
+        found = self._findings(inside, float(self._fed))
         late: list[ClassifiedBeat] = []
         if self._judge is not None:
             late, _ = self._asked(self._judge.finish, self._judge_state)
         self._waiting.clear()
         return replace(
             found,
-            clean_mv=inside,
-            clean_first=last.clean_first,
             beats=(*found.beats, *(_lead_beat(beat) for beat in late)),
             episodes=(*found.episodes, *self._rhythm.close(self._rhythm_state, end)),
         )
-
-    def _frame(self, output: LeadOutput) -> LeadFindings:
-        self._held.append(output)
-        clean_end = output.clean_first + output.clean_mv.size
-        known = self.to_source(clean_end) + KNOWN_DELAY_S * self.fs_hz
-        if len(self._held) < FRAMES_TOGETHER:
-            return LeadFindings(known, output.clean_mv, output.clean_first)
-        merged = _merge(self._held)
-        self._held = []
-        found = self._findings(merged, known)
-        return replace(found, clean_mv=output.clean_mv, clean_first=output.clean_first)
 
     def _findings(self, output: LeadOutput, known: float) -> LeadFindings:
         settled = int(output.settled_index * INTERNAL_HZ / self.fs_hz)
@@ -314,6 +295,12 @@ class Lead:
         return tuple(rates)
 
 
+@lru_cache(maxsize=32)
+def _design(fs_hz: float) -> LeadAnalyser:
+    """Frozen, and the same for every lead of that rate."""
+    return LeadAnalyser.design(fs_hz)
+
+
 @dataclass(frozen=True, slots=True)
 class _Unjudged:
     """A beat that no model could judge."""
@@ -328,16 +315,3 @@ class _Unjudged:
 
 def _lead_beat(beat: ClassifiedBeat) -> LeadBeat:
     return LeadBeat(beat.peak.index, beat.symbol, beat.judged, beat.probability, beat.rr_s, beat.peak.amplitude_mv)
-
-
-def _merge(outputs: Sequence[LeadOutput]) -> LeadOutput:
-    """Outputs of consecutive frames as one."""
-    return LeadOutput(
-        np.concatenate([one.clean_mv for one in outputs]),
-        outputs[0].clean_first,
-        tuple(peak for one in outputs for peak in one.peaks),
-        tuple(index for one in outputs for index in one.retracted),
-        tuple(second for one in outputs for second in one.quality),
-        outputs[-1].settled_index,
-        np.concatenate([one.raw_mv for one in outputs]),
-    )
