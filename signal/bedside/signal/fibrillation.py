@@ -16,7 +16,8 @@ Fed by the clean lead at 250 Hz; pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +75,8 @@ def measure(window_mv: Floats) -> Oscillation | None:
     size_mv = high_mv - low_mv
     if not size_mv >= SIZE_MV_MIN:  # NaN too
         return None
-    tall = float(np.count_nonzero(np.abs(window_mv) > 0.2 * max(high_mv, -low_mv))) / WINDOW
+    far_mv = 0.2 * max(high_mv, -low_mv)
+    tall = (np.count_nonzero(window_mv > far_mv) + np.count_nonzero(window_mv < -far_mv)) / WINDOW
     if tall <= TALL_MIN:
         return None
     slope = np.abs(np.diff(window_mv))
@@ -91,11 +93,11 @@ def measure(window_mv: Floats) -> Oscillation | None:
     return Oscillation(quiet, tall, filled, frequency_hz, float(power[_HIGH].sum()) / total, size_mv)
 
 
-@dataclass(frozen=True, slots=True)
-class FibrillationState:
-    """The last samples, the votes of the last seconds, and the episode that is on."""
+class FibrillationState(NamedTuple):
+    """The last samples, the votes of the last seconds, and the episode that is on. Arrays are never written to."""
 
-    tail_mv: Floats
+    tail_mv: tuple[Floats, ...]  # as they came, at least the last 4 s
+    size: int  # samples in the tail
     end: int  # clean index just after the tail
     votes: tuple[bool, ...] = ()
     onset: int | None = None
@@ -105,40 +107,43 @@ class FibrillationState:
 
 def initial() -> FibrillationState:
     """Before the first sample."""
-    return FibrillationState(np.empty(0), 0)
+    return FibrillationState((), 0, 0)
 
 
 def step(state: FibrillationState, clean_mv: Floats, clean_first: int) -> FibrillationState:
     """Take the next clean samples, mV; `onset` of the next state is set while an episode is on."""
     if clean_mv.size == 0:
         return state
-    if clean_first != state.end:
-        state = replace(state, tail_mv=np.empty(0), end=clean_first)
-    samples = np.concatenate([state.tail_mv, clean_mv])
-    first = state.end - state.tail_mv.size
-    end = state.end + clean_mv.size
-    for stop in range((state.end // HOP + 1) * HOP, end + 1, HOP):
-        seen = measure(samples[max(stop - WINDOW - first, 0) : stop - first])
-        state = _vote(state, seen, stop)
-    tail_mv = samples[-(WINDOW + HOP) :].copy()
-    return FibrillationState(tail_mv, end, state.votes, state.onset, state.last_seen, state.evidence)
+    follows, end = clean_first == state.end, clean_first + clean_mv.size
+    tail_mv = (*state.tail_mv, clean_mv) if follows else (clean_mv,)
+    size = (state.size if follows else 0) + clean_mv.size
+    first_stop = (clean_first // HOP + 1) * HOP
+    if end < first_stop:  # a second is judged when it is whole
+        return FibrillationState(tail_mv, size, end, state.votes, state.onset, state.last_seen, state.evidence)
+    samples = np.concatenate(tail_mv) if len(tail_mv) > 1 else tail_mv[0]
+    first = end - size
+    kept_mv = samples[-(WINDOW + HOP) :].copy()
+    state = state._replace(tail_mv=(kept_mv,), size=kept_mv.size, end=end)
+    for stop in range(first_stop, end + 1, HOP):
+        state = _vote(state, measure(samples[max(stop - WINDOW - first, 0) : stop - first]), stop)
+    return state
 
 
 def suspected(state: FibrillationState) -> bool:
     """Did one of the last two windows fibrillate? Then there may be an episode whose votes are not yet in."""
-    return any(state.votes[-2:])
+    return True in state.votes[-2:]
 
 
 def _vote(state: FibrillationState, seen: Oscillation | None, stop: int) -> FibrillationState:
     fibrillates = seen is not None and seen.fibrillates
     votes = (*state.votes, fibrillates)[-VOTES:]
-    state = replace(state, votes=votes)
+    state = state._replace(votes=votes)
     if fibrillates:
-        state = replace(state, last_seen=stop, evidence=seen)
+        state = state._replace(last_seen=stop, evidence=seen)
     if state.onset is None and sum(votes) >= VOTES_ON:
         first_seen = stop - (len(votes) - 1 - votes.index(True)) * HOP
         # a window turns positive when about three of its four seconds fibrillate
-        return replace(state, onset=max(first_seen - 3 * WINDOW // 4, 0))
+        return state._replace(onset=max(first_seen - 3 * WINDOW // 4, 0))
     if state.onset is not None and sum(votes) <= VOTES_OFF:
-        return replace(state, onset=None)
+        return state._replace(onset=None)
     return state

@@ -16,8 +16,8 @@ Fed by the lead analyser and the beat classifier; pure, causal.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from types import MappingProxyType
 
 import numpy as np
@@ -138,6 +138,9 @@ class RhythmState:
     open: Mapping[str, Episode]  # dangerous ones and NOISE, by label
 
 
+_fields = attrgetter(*RhythmState.__slots__)
+
+
 @dataclass(frozen=True, slots=True)
 class RhythmOutput:
     """Episodes that began, grew or ended (in order of knowledge), and pauses."""
@@ -169,7 +172,7 @@ class RhythmAnalyser:
 
     def step(self, state: RhythmState, new: RhythmInput) -> tuple[RhythmState, RhythmOutput]:
         """Take what is new; give the next state and what it means."""
-        state = copy(state)
+        state = RhythmState(*_fields(state))
         out: list[Episode] = []
         pauses: list[Pause] = []
         _see(state, new, out)
@@ -226,7 +229,8 @@ def _see(state: RhythmState, new: RhythmInput, out: list[Episode]) -> None:
 
 
 def _unseen(vision: _Vision, start: int, end: int) -> bool:
-    return any(first < end and last > start for first, last in vision.holes)
+    holes = vision.holes  # in order
+    return bool(holes) and holes[-1][1] > start and any(first < end and last > start for first, last in holes)
 
 
 # Dangerous rhythms

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +34,7 @@ VOTES = 8  # more votes for than against: the reference is the patient's own
 VOTES_MAX = 30  # half a minute of another slow form and it is learned anew
 MEAN_OF = 16  # beats
 WAIT = 65  # samples (0.26 s) after R: one that follows within 0.2 s may still retract it
-KEPT_S = 4.0  # of the lead: quality is known a second late, beats 0.6 s
+KEPT = 1000  # samples (4 s) of the lead: quality is known a second late, beats 0.6 s
 
 WIDE_S = 0.08  # by `measure`, what bundle branch block (0.12 s from onset to end) has: MIT-BIH 109, 124, 207
 WIDER = 1.4  # times the reference, and so no stretch by noise
@@ -46,7 +45,8 @@ ALONE_WIDE_S = 0.10  # without a reference the width alone must speak, and say m
 ALONE_RR_S = 0.5  # ... at 120/min and more ...
 ALONE_SPREAD = 0.2  # ... and regularly: the last intervals differ by less than this share of their mean
 
-_ZERO = np.zeros(1)
+REACH = round(WIDTH_S * FS_HZ) + SHIFT + 1  # samples on each side of R that are looked at
+_ONES = np.ones(2 * round(SHAPE_S * FS_HZ) + 1)
 _SHARES = np.array((WIDTH_SHARE, 1.0 - WIDTH_SHARE))
 
 
@@ -72,11 +72,11 @@ class WideBeat(NamedTuple):
     width_ratio: float | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class WideState:
+class WideState(NamedTuple):
     """The newest seconds of the lead, peaks still to be measured, the reference. Arrays are never written to."""
 
-    tail: Floats
+    tail: tuple[Floats, ...] = ()  # as they came, at least the last `KEPT`
+    size: int = 0  # samples in the tail
     end: int = 0  # clean index behind the tail's last sample
     waiting: tuple[int, ...] = ()
     last: int | None = None  # the beat before
@@ -87,7 +87,7 @@ class WideState:
 
 def initial() -> WideState:
     """Before the first sample."""
-    return WideState(np.zeros(0))
+    return WideState()
 
 
 def step(
@@ -104,44 +104,52 @@ def step(
     `known_to`: the quality before this clean index is known, and no peak is still to come;
     `holes`: `[first, end)` that cannot be believed.
     """
-    start = state.end if state.end else clean_first
-    tail = np.concatenate((state.tail, clean_mv[max(start - clean_first, 0) :]))[-round(KEPT_S * FS_HZ) :]
-    waiting = state.waiting
+    tail, size, end, waiting = state.tail, state.size, state.end, state.waiting
+    if clean_mv.size:
+        new = clean_mv[max(end - clean_first, 0) :] if end else clean_mv
+        tail, size, end = (*tail, new), size + new.size, clean_first + clean_mv.size
     if peaks or retracted:
         waiting = tuple(sorted({*waiting, *peaks} - set(retracted)))
-    state = replace(state, tail=tail, end=clean_first + clean_mv.size, waiting=waiting)
+    limit = min(end, known_to) - WAIT
     found = []
-    reach = round(WIDTH_S * FS_HZ) + SHIFT + 1
-    while state.waiting and state.waiting[0] + WAIT < min(state.end, known_to):
-        at, *rest = state.waiting
-        believed = not any(first <= at + reach and end > at - reach for first, end in holes)
-        state, beat = _take(replace(state, waiting=tuple(rest)), at, believed)
-        found.append(beat)
-    return state, tuple(found)
+    if waiting and waiting[0] < limit:
+        lead_mv = np.concatenate(tail)
+        state = state._replace(end=end)
+        while waiting and waiting[0] < limit:
+            at, *rest = waiting
+            waiting = tuple(rest)
+            believed = not any(first <= at + REACH and last > at - REACH for first, last in holes)
+            state, beat = _take(state, at, believed, lead_mv)
+            found.append(beat)
+        tail = (lead_mv,)
+    while tail and size - tail[0].size >= KEPT:
+        size -= tail[0].size
+        tail = tail[1:]
+    if size > 2 * KEPT:  # one long block
+        tail, size = (np.concatenate(tail)[-KEPT:],), KEPT
+    return WideState(tail, size, end, waiting, state.last, state.rr_s, state.reference, state.kin), tuple(found)
 
 
-def _take(state: WideState, at: int, believed: bool) -> tuple[WideState, WideBeat]:
+def _take(state: WideState, at: int, believed: bool, lead_mv: Floats) -> tuple[WideState, WideBeat]:
     rr_s = (at - state.last) / FS_HZ if state.last is not None else None
-    state = replace(state, last=at)
     if not believed or rr_s is None or rr_s > 2.0:  # the time since the last beat means nothing
-        return replace(state, rr_s=(), kin=None), WideBeat(at, None)
-    state = replace(state, rr_s=(*state.rr_s, rr_s)[-4:])
-    measured = measure(state.tail, at - state.end + state.tail.size, rr_s)
+        return state._replace(last=at, rr_s=(), kin=None), WideBeat(at, None)
+    intervals_s = (*state.rr_s, rr_s)[-4:]
+    measured = measure(lead_mv, at - state.end + lead_mv.size, rr_s)
     if measured is None:
-        return replace(state, kin=None), WideBeat(at, None)
+        return state._replace(last=at, rr_s=intervals_s, kin=None), WideBeat(at, None)
     around, width_s = measured
-    shape = unit(around[SHIFT:-SHIFT])
     reference = state.reference
     alike, shift = 0.0, SHIFT
     if reference is not None and reference.votes > 0:
         alike, shift = best_shift(around, reference.shape)
-    beat = _judge(at, alike, width_s, state.rr_s, reference)
-    if may_learn(state.rr_s):
-        state = replace(state, reference=_vote(reference, alike, around[shift : shift + shape.size], width_s))
+    beat = _judge(at, alike, width_s, intervals_s, reference)
+    if may_learn(intervals_s):
+        reference = _vote(reference, alike, around[shift : shift + around.size - 2 * SHIFT], width_s)
+    kin = unit(around[SHIFT:-SHIFT]) if beat.wide else None
     if beat.wide and state.kin is not None and best_shift(around, state.kin)[0] < KIN:
         beat = beat._replace(wide=False)
-        return replace(state, kin=shape), beat
-    return replace(state, kin=shape if beat.wide else None), beat
+    return state._replace(last=at, rr_s=intervals_s, reference=reference, kin=kin), beat
 
 
 def may_learn(rr_s: Sequence[float]) -> bool:
@@ -182,12 +190,14 @@ def unit(part: Floats) -> Floats:
 
 def best_shift(around: Floats, shape: Floats) -> tuple[float, int]:
     """The best correlation of `shape` (n,) within `around` (n + 2 SHIFT,), and where."""
-    total = np.concatenate((_ZERO, np.add.accumulate(around)))
-    squares = np.concatenate((_ZERO, np.add.accumulate(around * around)))
     n = shape.size
-    sums = total[n:] - total[:-n]
-    power = np.maximum(squares[n:] - squares[:-n] - sums * sums / n, 1e-12)
-    values = np.correlate(around, shape) / np.sqrt(power)  # the shape has no mean
+    sums = np.correlate(around, _ONES)
+    power = np.correlate(around * around, _ONES)
+    sums *= sums
+    sums /= n
+    power -= sums
+    values = np.correlate(around, shape)  # the shape has no mean
+    values /= np.sqrt(np.maximum(power, 1e-12, power), power)
     at = int(values.argmax())
     return float(values[at]), at
 
