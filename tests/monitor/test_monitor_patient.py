@@ -400,8 +400,7 @@ def test_a_pulse_wave_is_shown_thinned_and_its_gaps_are_told() -> None:
     items = blocks(info, np.arange(2500, dtype=np.int32), 125)
     output = run(monitor(), [*items[:5], *items[7:]])
     assert {wave.rate_hz for wave in output.waves} == {125.0}
-    (gap,) = output.events
-    assert isinstance(gap, StreamGap)
+    (gap,) = [event for event in output.events if isinstance(event, StreamGap)]
     assert (gap.index, gap.n_samples) == (625, 250)
 
 

@@ -117,6 +117,24 @@ class Quality(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PulseSecond(Event):
+    """One second (`start_us` to `end_us`) of a pulse wave: what it says of a heart that beats, known 1 to 2 s later.
+
+    `pulses` counts the believed ones whose foot lies in the second, 0 where it is not usable: the pulses of the last
+    N s are the sum over the seconds that end in them. A second that is not usable is no evidence either way.
+    """
+
+    type: ClassVar[str] = "pulse_second"
+    index: int  # of the second's first sample
+    n_samples: int
+    usable: bool
+    reason: str | None  # None when usable: missing flat saturated motion low_perfusion no_pulse learning lead_off
+    pulses: int
+    newest_pulse_us: int | None  # foot of the newest believed pulse before the second's end
+    rate_bpm: float | None  # of the believed pulses of the last 10 s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding(Event):
     """What signal or model saw that is no rhythm: a pause, a run, a disagreement, a model that abstains."""
 
@@ -212,7 +230,8 @@ class Audit(Event):
 
 
 EVENT_TYPES: dict[str, type[Event]] = {
-    cls.type: cls for cls in (Beat, Numeric, Rhythm, Quality, Finding, StreamGap, Link, Alarm, Suppression, Audit)
+    cls.type: cls
+    for cls in (Beat, Numeric, Rhythm, Quality, PulseSecond, Finding, StreamGap, Link, Alarm, Suppression, Audit)
 }
 
 

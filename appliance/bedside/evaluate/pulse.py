@@ -8,6 +8,7 @@ together by chance, which the figures give too (beats shifted by half an interva
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,9 +49,10 @@ class PulseScore:
 
 def agreed(one: Floats, other: Floats) -> tuple[Floats, Floats]:
     """Beats that both leads have (their mean time, s), and those that only one has."""
-    pairs = match(np.rint(one * 1e4).astype(np.int64), np.rint(other * 1e4).astype(np.int64), AGREE_S * 1e4)
+    pairs = match(_ticks(one), _ticks(other), AGREE_S * 1e4)
     both = [0.5 * (one[i] + other[j]) for i, j in pairs if i is not None and j is not None]
-    alone = [one[i] if i is not None else other[j] for i, j in pairs if i is None or j is None]  # type: ignore[index]
+    alone = [one[i] for i, j in pairs if i is not None and j is None]
+    alone += [other[j] for i, j in pairs if i is None and j is not None]
     return np.array(both), np.array(sorted(alone))
 
 
@@ -138,7 +140,8 @@ def score_wave(
 
 
 def _ticks(times: Floats) -> npt.NDArray[np.int64]:
-    return np.rint(times * 1e4).astype(np.int64)
+    ticks: npt.NDArray[np.int64] = np.rint(times * 1e4).astype(np.int64)
+    return ticks
 
 
 RATE_S = 8.0
@@ -154,16 +157,12 @@ def _rate_errors(
         begin = end - RATE_S
         if one.rate_bpm is None or begin < 0 or np.any((alone > begin) & (alone <= end)):
             continue
-        if not ecg_usable[int(begin) : math_ceil(end)].all():
+        if not ecg_usable[int(begin) : math.ceil(end)].all():
             continue
         inside = beats[(beats > begin) & (beats <= end)]
         if inside.size >= 4:
             errors.append(one.rate_bpm - 60.0 * (inside.size - 1) / float(inside[-1] - inside[0]))
     return tuple(errors)
-
-
-def math_ceil(value: float) -> int:
-    return -int(-value // 1)
 
 
 def pulses_seen(seconds: Sequence[PulseSecond], first_s: float, end_s: float, fs_hz: float) -> int:

@@ -32,6 +32,7 @@ from bedside.monitor.ecg import EcgStream
 from bedside.monitor.intake import Dropped, Hole, Intake, Restart, Samples
 from bedside.monitor.lead import BeatJudge, Stage
 from bedside.monitor.output import CleanWave, MonitorOutput, Outbox
+from bedside.monitor.pleth import PulseWave
 from bedside.monitor.timeline import Timeline
 
 __all__ = ["CleanWave", "MonitorOutput", "PatientMonitor"]
@@ -42,13 +43,17 @@ OTHER_LEAD_AFTER_S = 10.0
 """The numbers come from another lead when the present one could not be used for so long."""
 
 
+PULSE_KINDS = frozenset({StreamKind.PLETH, StreamKind.PRESSURE})
+
+
 @dataclass(slots=True)
 class _OtherStream:
-    """A stream that is shown and stored but not analysed here (pulse wave, acceleration)."""
+    """A stream that is no ECG: a pulse wave is analysed, the others are shown and stored."""
 
     info: StreamInfo
     intake: Intake
     timeline: Timeline = field(default_factory=Timeline)
+    pulse: PulseWave | None = None
 
 
 class PatientMonitor:
@@ -71,6 +76,8 @@ class PatientMonitor:
         self._contacts: dict[str, bool] = {}  # by wearable
         self._readings: dict[tuple[str, Code], tuple[int, bool]] = {}  # newest time, and whether it is withdrawn
         self._leading: str | None = None
+        self._leading_wave: str | None = None
+        self._pulse_read_us: int | None = None  # when an oximeter last gave a pulse rate of its own
         self._now_us: int | None = None
         self._refused = 0
 
@@ -108,6 +115,10 @@ class PatientMonitor:
         for stream in self._ecg.values():
             stream.advance(now_us, stream.info.id == self._leading, out)
         self._elect(now_us, out)
+        for other in self._other.values():
+            if other.pulse is not None and other.intake.end_us is not None:
+                other.pulse.advance(now_us, other.intake.end_us, self._wave_leads(other.info.id, now_us), out)
+        self._elect_wave(now_us)
         self._withdraw(now_us, out)
         return out.done()
 
@@ -116,6 +127,9 @@ class PatientMonitor:
         out = self._outbox()
         for stream in self._ecg.values():
             stream.finish(stream.info.id == self._leading, out)
+        for other in self._other.values():
+            if other.pulse is not None and other.intake.end_us is not None:
+                other.pulse.restart(self._wave_leads(other.info.id, other.intake.end_us), out)
         return out.done()
 
     # ------------------------------------------------------------------ streams
@@ -166,16 +180,56 @@ class PatientMonitor:
             if len(self._ecg) + len(self._other) >= STREAMS_MAX:
                 self._refuse(info, block.start_us, "too many streams", out)
                 return
-            other = self._other[info.id] = _OtherStream(info, Intake(info.rate_hz))
+            other = self._other[info.id] = self._other_stream(info, block.start_us, out)
+        leads = self._wave_leads(info.id, block.end_us)
         for action in other.intake.block(block):
             match action:
                 case Samples(first_index, values):
-                    other.timeline.note(block.first_index, block.start_us, block.rate_hz)
+                    if block.first_index <= first_index:
+                        other.timeline.note(block.first_index, block.start_us, block.rate_hz)
                     self._show(other, first_index, values, out)
+                    if other.pulse is not None:
+                        with self._stage("pulse"):
+                            other.pulse.samples(first_index, values, leads, out)
                 case Hole(first_index, n_samples, cause):
+                    other.timeline.note(block.first_index, block.start_us, block.rate_hz)
                     self._other_hole(other, first_index, n_samples, cause, out)
-                case Restart() | Dropped():
+                case Restart(first_index, ended_index, _):
+                    if other.pulse is not None:
+                        other.pulse.restart(leads, out)
+                    if first_index < ended_index:  # another count: the old one's times mean nothing for it
+                        other.timeline = Timeline()
+                case Dropped():
                     pass
+        self._elect_wave(block.end_us)
+
+    def _other_stream(self, info: StreamInfo, at_us: int, out: Outbox) -> _OtherStream:
+        other = _OtherStream(info, Intake(info.rate_hz))
+        if info.kind in PULSE_KINDS:
+            try:
+                other.pulse = PulseWave(
+                    info, self.patient, self._ids, self._simulated, lambda index: other.timeline.at(index)
+                )
+            except ValueError as error:
+                self._refuse(info, at_us, str(error), out)
+            else:
+                self._leading_wave = self._leading_wave or info.id
+        return other
+
+    def _wave_leads(self, stream: str, now_us: int) -> bool:
+        """Do the pulse numbers come from this wave? An oximeter's own, where fresh, are shown before ours."""
+        read_us = self._pulse_read_us
+        fresh = read_us is not None and now_us - read_us <= FACTS[Code.PULSE_RATE].max_age_s * US_PER_S
+        return stream == self._leading_wave and not fresh
+
+    def _elect_wave(self, now_us: int) -> None:
+        """Another wave leads when the present one could not be used for as long as a lead may."""
+        leading = self._other.get(self._leading_wave or "")
+        if leading is None or leading.pulse is None or leading.pulse.unusable_since_us is None:
+            return
+        if now_us - leading.pulse.unusable_since_us >= OTHER_LEAD_AFTER_S * US_PER_S:
+            better = (one.info.id for one in self._other.values() if one.pulse is not None and one.pulse.usable)
+            self._leading_wave = next(better, self._leading_wave)
 
     def _other_hole(self, other: _OtherStream, first_index: int, n_samples: int, cause: str, out: Outbox) -> None:
         other_at = other.timeline.at
@@ -220,9 +274,17 @@ class PatientMonitor:
         other = self._other.get(gap.stream.id)
         if other is None:
             return
+        leads = self._wave_leads(gap.stream.id, gap.end_us)
         for action in other.intake.gap(gap):
-            if isinstance(action, Hole):
-                self._other_hole(other, action.first_index, action.n_samples, action.cause, out)
+            match action:
+                case Hole(first_index, n_samples, cause):
+                    self._other_hole(other, first_index, n_samples, cause, out)
+                case Samples(first_index, values) if other.pulse is not None:
+                    other.pulse.samples(first_index, values, leads, out)
+                case Restart() if other.pulse is not None:
+                    other.pulse.restart(leads, out)
+                case _:
+                    pass
 
     def _elect(self, now_us: int, out: Outbox) -> None:
         """Which lead do the numbers come from? The one that always did, while it can be used."""
@@ -250,6 +312,8 @@ class PatientMonitor:
             return
         if not older:
             self._readings[key] = (reading.time_us, False)
+            if reading.code is Code.PULSE_RATE and reading.value is not None:
+                self._pulse_read_us = max(reading.time_us, self._pulse_read_us or 0)
         out.add(
             reading.time_us,
             self._numeric(
@@ -271,6 +335,11 @@ class PatientMonitor:
                 out.add(now_us, self._numeric(code, now_us, None, Validity.REJECTED, "stale", wearable))
 
     def _contact(self, contact: Contact, out: Outbox) -> None:
+        if contact.kind is StreamKind.PLETH:
+            for other in self._other.values():
+                if other.pulse is not None and other.info.wearable == contact.wearable:
+                    leads = self._wave_leads(other.info.id, contact.time_us)
+                    other.pulse.contact(contact.on_skin, contact.time_us, leads, out)
         if contact.kind is not StreamKind.ECG:
             return
         self._contacts[contact.wearable] = contact.on_skin

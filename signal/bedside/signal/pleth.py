@@ -1,7 +1,7 @@
 """Pulses of one pulse wave (photoplethysmogram or arterial pressure), and what may be believed of each second.
 
 Fed by blocks of a wearable's PLETH or PRESSURE stream in any unit; knows nothing of the ECG, of oxygen or of time of
-day. `pulse_shape.py` judges a pulse's form, `pulse_quality.py` a second; here pulses are found and all is tied together.
+day. `pulse_shape.py` judges a pulse's form and `pulse_quality.py` a second; here pulses are found and all is tied.
 """
 
 from __future__ import annotations
@@ -28,21 +28,29 @@ RISE_S = 0.13  # a pulse's upstroke lasts about this long
 WAIT_S = 0.4  # after the upstroke before a pulse is judged: its peak lies within
 FOOT_S = 0.3  # the foot lies within this before the steepest place
 APART_S = 0.28  # two pulses lie no closer: 214 per minute
-SHARE = 0.4  # of the usual upstroke is asked for,
-SHARE_EARLY = 0.75  # and more soon after a pulse, where a dicrotic wave may rise half as high:
-EARLY_S = 0.45  # within it,
-EARLY_SHARE = 0.6  # or within this share of the usual interval
+SHARE = 0.15  # of the usual upstroke is asked for (atrial fibrillation fills the heart unequally),
+SHARE_EARLY = 0.6  # and more soon after a pulse, where a dicrotic wave may rise half as high:
+EARLY_S = 0.36  # within it
+STRONG = 0.62  # an upstroke of so much of the usual is a pulse; a weaker one may be an echo of the one before:
+ECHO_PULSES = 5  # of the last so many strong pulses
+ECHOED = 2  # so many were followed by a like one,
+ECHO_S_MAX = 0.8  # within so long,
+ECHO_S = 0.07  # as long after,
+ECHO_RATIO = 1.7  # and as tall, up to this factor
+ECHOES = 4  # echoes a pulse may have
 OVERDUE_S = 1.5  # after so long without a pulse the share asked for halves each second,
-SHARE_MIN = 0.08  # but not below this: an upstroke of a twelfth of the usual carries no blood worth the name
-RISES = 8  # upstrokes whose median is the usual one
+SHARE_MIN = 0.05  # but not below this: an upstroke of a twentieth of the usual carries no blood worth the name
+RISES = 8  # upstrokes whose upper quartile is the usual one
 RATE_S = 10.0  # the rate is that of the pulses of the last so many seconds,
 RATE_PULSES = 9  # of at most so many of them,
 RATE_INTERVALS = 3  # and at least so many intervals between neighbours that are both believed
+RATE_SHARE = 0.6  # and at least so many of its intervals,
 SILENT_S = 3.0  # no rate after so long without a believed pulse
 SPREAD_MAX = 0.6  # of the middle intervals, as a share: more is no rhythm but movement
 LONG_GAP_S = 0.5
 LIMIT = 1e9  # samples beyond it are held there
 PERFUSION_PULSES = 5
+LATELY = 4  # pulses among which one stranger is forgiven: two are movement, whatever the others look like
 
 
 class Pulse(NamedTuple):
@@ -87,6 +95,10 @@ class PulseState:
     tops: tuple[tuple[int, float], ...]  # upstrokes not yet judged
     rises: tuple[float, ...]  # of the last pulses
     tops_taken: tuple[int, ...]
+    weak: tuple[
+        tuple[tuple[float, float], ...], ...
+    ]  # of each strong pulse: delay (s) and share of the weak ones after
+    strong: tuple[int, float]  # the newest strong pulse: where, and its upstroke
     forms: FormState
     recent: tuple[tuple[float, float, bool], ...]  # foot, height, believed of the newest pulses
     seen: SecondSeen | None  # the second whose pulses are not all known yet
@@ -98,8 +110,8 @@ class PulseAnalyser:
     """Slope-sum pulse finder with a running threshold: results do not depend on how the stream is cut.
 
     A pulse and its second's verdict are known at most 2 s after. Source: Zong et al. 2003,
-    doi:10.1109/CIC.2003.1291140 (slope-sum function); here the threshold is a share of the median of the last eight
-    upstrokes, the foot is where the tangent of the upstroke meets the level before it, and a pulse is believed by
+    doi:10.1109/CIC.2003.1291140 (slope-sum function); here the threshold is a share of the upper quartile of the last
+    eight upstrokes, the foot is where the tangent of the upstroke meets the level before it, and a pulse is believed by
     its form (Orphanidou et al. 2015, doi:10.1109/JBHI.2014.2338351: template matching).
     """
 
@@ -156,6 +168,8 @@ class PulseAnalyser:
             tops=(),
             rises=(),
             tops_taken=(),
+            weak=(),
+            strong=(0, 0.0),
             forms=self.forms.initial(),
             recent=(),
             seen=None,
@@ -234,8 +248,7 @@ class PulseAnalyser:
             else:
                 if not state.started or state.n_missing >= self._samples(LONG_GAP_S):
                     state.offset += value - state.held
-                    state.tops_taken = ()
-                    state.recent = ()
+                    state.tops_taken, state.recent = (), ()
                 state.started, state.n_missing, state.held = True, 0, value
             out[at] = state.held - state.offset
         return out
@@ -258,12 +271,19 @@ class PulseAnalyser:
     def _judge(self, state: PulseState, pulses: list[Pulse]) -> None:
         (at, height), *rest = state.tops
         state.tops = tuple(rest)
-        usual = sorted(state.rises)[len(state.rises) // 2] if state.rises else height
-        since_s = (at - state.tops_taken[-1]) / self.inner_hz if state.tops_taken else 0.0
-        early = bool(state.tops_taken) and since_s < max(EARLY_S, EARLY_SHARE * self._interval_s(state))
-        share = SHARE_EARLY if early else max(SHARE_MIN, SHARE * 0.5 ** max(0.0, since_s - OVERDUE_S))
-        if height < share * usual or height <= 0.0 or (state.tops_taken and since_s < APART_S):
+        usual = sorted(state.rises)[3 * len(state.rises) // 4] if state.rises else height
+        since_s = (at - state.tops_taken[-1]) / self.inner_hz if state.tops_taken else math.inf
+        share = SHARE if state.tops_taken else 0.0
+        if since_s > OVERDUE_S and state.tops_taken:
+            share = max(SHARE_MIN, SHARE * 0.5 ** (since_s - OVERDUE_S))
+        elif since_s < EARLY_S:
+            share = SHARE_EARLY
+        if height < STRONG * usual and self._echo(state, at, height):
             return
+        if height < share * usual or height <= 0.0 or since_s < APART_S:
+            return
+        if height >= STRONG * usual:
+            state.strong, state.weak = (at, height), (*state.weak[-ECHO_PULSES:], ())
         here = at - state.n + state.wave.size
         before = state.wave[max(0, here - self._samples(FOOT_S)) : here + 1]
         after = state.wave[here : here + self._samples(FOOT_S) + 1]
@@ -287,6 +307,25 @@ class PulseAnalyser:
         kept = tuple(one for one in state.recent[-40:] if one[0] >= oldest)
         state.recent = (*kept, (foot - late, rise, form is Form.USUAL))
 
+    def _echo(self, state: PulseState, at: int, height: float) -> bool:
+        """Does a weak upstroke follow strong pulses so regularly that it belongs to them, as a dicrotic wave does?
+
+        While few strong pulses are known, every weak one is taken for an echo.
+        """
+        if not state.weak:
+            return True
+        where, strong = state.strong
+        delay_s, share = (at - where) / self.inner_hz, height / max(strong, 1e-300)
+        if delay_s > ECHO_S_MAX:
+            return False
+        alike = [
+            any(abs(d - delay_s) <= ECHO_S and 1 / ECHO_RATIO <= s / max(share, 1e-300) <= ECHO_RATIO for d, s in weak)
+            for weak in state.weak[:-1]
+        ]
+        *before, newest = state.weak
+        state.weak = (*before, (*newest, (delay_s, share))[:ECHOES])
+        return sum(alike) >= ECHOED or len(before) < ECHO_PULSES
+
     def _interval_s(self, state: PulseState) -> float:
         """The usual interval between pulses; 0 until three are known."""
         gaps = sorted(after - before for before, after in pairwise(state.tops_taken))
@@ -298,7 +337,7 @@ class PulseAnalyser:
         if not recent or not recent[-1][2] or state.n - recent[-1][0] > SILENT_S * self.inner_hz:
             return None
         gaps = sorted(after[0] - before[0] for before, after in pairwise(recent) if before[2] and after[2])
-        if len(gaps) < RATE_INTERVALS:
+        if len(gaps) < max(RATE_INTERVALS, RATE_SHARE * (len(recent) - 1)):
             return None
         spread = gaps[-1 - len(gaps) // 4] - gaps[len(gaps) // 4]
         if spread > SPREAD_MAX * gaps[len(gaps) // 2]:
@@ -314,11 +353,13 @@ class PulseAnalyser:
             first = state.seen.first
             believed = [foot for foot, _, good in state.recent if good and foot < first + n_inner]
             inside = [good for foot, _, good in state.recent if first <= foot < first + n_inner]
+            lately = [good for foot, _, good in state.recent if foot < first + n_inner][-LATELY:]
             interval_s = self._interval_s(state)
             heights = sorted(height for _, height, good in state.recent[-PERFUSION_PULSES:] if good)
             verdict = judge_pulse_second(
                 state.seen,
                 inside,
+                strangers=lately.count(False),
                 usual=state.forms.height,
                 since_s=(first + n_inner - believed[-1]) / self.inner_hz if believed else math.inf,
                 interval_s=interval_s,

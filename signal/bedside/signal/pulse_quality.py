@@ -20,6 +20,7 @@ FLAT_STEPS = 2  # or two steps of the converter
 SATURATED_SHARE = 0.12  # of the samples sit in runs on the very same extreme value
 SATURATED_OF_PULSE = 0.3  # where the second swings by less than that, extremes are just the quiet part of a pulse
 SWING_MAX = 4.0  # usual pulses; more is movement
+STRANGERS = 2  # of the last four pulses not believed: movement, whatever the others look like
 LOW_STEPS = 6  # a pulse of fewer steps of the converter cannot be told from noise
 SILENT_S_MIN = 2.0  # so long after the last believed pulse a second has no pulse,
 SILENT_INTERVALS = 2.5  # or so many usual intervals
@@ -74,26 +75,28 @@ def judge_pulse_second(
     second: SecondSeen,
     pulses: Sequence[bool],
     *,
+    strangers: int,
     usual: float,
     since_s: float,
     interval_s: float,
     step_size: float,
 ) -> PulseVerdict:
-    """`pulses`: for each pulse in the second, is it believed? `usual`: height of a usual pulse, 0 where unknown.
+    """Independent measures, the gravest first. `pulses`: for each pulse in the second, is it believed?
 
+    `strangers`: how many of the last four pulses are not believed. `usual`: height of a usual pulse, 0 where unknown.
     `since_s`: from the last believed pulse to the second's end; infinite where there was none.
     """
     if second.missing > MISSING_SHARE_MAX:
         return PulseVerdict(False, 0.0, "missing")
     if second.swing <= max(FLAT_SHARE * usual, FLAT_STEPS * step_size):
         return PulseVerdict(False, 0.0, "flat")
-    if second.railed > SATURATED_SHARE and second.swing > SATURATED_OF_PULSE * usual:
-        return PulseVerdict(False, 0.1, "saturated")
     if usual == 0.0:
         return PulseVerdict(False, 0.2, "learning")
     if usual < LOW_STEPS * step_size:
         return PulseVerdict(False, 0.2, "low_perfusion")
-    if second.swing > SWING_MAX * usual or not all(pulses):
+    if second.railed > SATURATED_SHARE and second.swing > SATURATED_OF_PULSE * usual:
+        return PulseVerdict(False, 0.1, "saturated")
+    if second.swing > SWING_MAX * usual or not all(pulses) or strangers >= STRANGERS:
         return PulseVerdict(False, 0.3, "motion")
     if since_s > max(SILENT_S_MIN, SILENT_INTERVALS * interval_s):
         return PulseVerdict(False, 0.2, "no_pulse")
