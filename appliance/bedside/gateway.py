@@ -19,7 +19,7 @@ import logging
 import random
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -30,6 +30,7 @@ from bedside.alarms.watch import PatientWatch
 from bedside.ble.air import Air
 from bedside.ble.radio import BumbleRadio, Radio, SystemRadio
 from bedside.ble.session import WearableConfig, WearableSession
+from bedside.ble.virtual.cuff import VirtualCuff
 from bedside.ble.virtual.wearable import VirtualWearable
 from bedside.core.codes import StreamKind
 from bedside.core.errors import SetupError
@@ -193,14 +194,25 @@ class VirtualWard:
             )
             for number, body in enumerate(bodies, 1)
         ]
+        self.cuffs = [
+            VirtualCuff(
+                body.physiology, self.air, name=f"Bedside Cuff {number}", address=f"C0:BE:D5:1D:E1:{number:02X}"
+            )
+            for number, body in enumerate(bodies, 1)
+            if body.physiology.pressure_mmhg(0.0) is not None
+        ]
 
     async def start(self) -> None:
         """Switch all of them on."""
         for wearable in self.wearables:
             await wearable.start()
+        for cuff in self.cuffs:
+            await cuff.start()
 
     async def close(self) -> None:
         """Switch all of them off. Safe to call twice."""
+        for cuff in self.cuffs:
+            await cuff.close()
         for wearable in self.wearables:
             await wearable.close()
         self.air.close()
@@ -327,9 +339,15 @@ def _virtual_patient(body: Body, number: int) -> _Wanted:
         name=body.physiology.name,
         bed=body.bed,
         simulated=body.physiology.simulated,
-        wearables=(WearableSetting(name=f"Bedside Virtual {number}", address=f"C0:BE:D5:1D:E0:{number:02X}"),),
+        wearables=tuple(_virtual_wearables(body, number)),
         physiology=body.physiology,
     )
+
+
+def _virtual_wearables(body: Body, number: int) -> Iterator[WearableSetting]:
+    yield WearableSetting(name=f"Bedside Virtual {number}", address=f"C0:BE:D5:1D:E0:{number:02X}")
+    if body.physiology.pressure_mmhg(0.0) is not None:
+        yield WearableSetting(name=f"Bedside Cuff {number}", address=f"C0:BE:D5:1D:E1:{number:02X}", spot=True)
 
 
 def _real_patient(setting: PatientSetting) -> _Wanted:
@@ -351,7 +369,10 @@ class _Admitter:
 
     def __call__(self, wanted: _Wanted) -> Admission:
         patient = self._patient(wanted)
-        streams = [self._ecg_stream(patient, wearable) for wearable in patient.wearables]
+        streams = [
+            None if one.spot else self._ecg_stream(patient, wearable)
+            for wearable, one in zip(patient.wearables, wanted.wearables, strict=True)
+        ]
         configs = [
             WearableConfig(
                 id=wearable, patient=patient.id, name=one.name, address=one.address,

@@ -63,6 +63,9 @@ class ReplayedBody:
     def pulse_bpm(self, at_s: float) -> float | None:
         return 72.0 if self.spo2_at(at_s) is not None else None
 
+    def pressure_mmhg(self, at_s: float) -> tuple[float, float] | None:
+        return None
+
     def battery_pct(self, at_s: float) -> float:
         return self.battery_at(at_s)
 

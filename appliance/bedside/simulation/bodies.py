@@ -69,6 +69,7 @@ class SimulatedBody:
         ecg_rate_hz: float = STRAP_RATE_HZ,
         oximeter: bool = True,
         spo2_pct: float = 97.0,
+        pressure_mmhg: tuple[float, float] | None = None,
         battery_pct: float = 90.0,
         drain_pct_per_h: float = 0.4,
     ) -> None:
@@ -82,6 +83,7 @@ class SimulatedBody:
         self._heart = Heart(seed, self._timetable, rate_bpm, pvc_per_min)
         self._surroundings = Surroundings(self._timetable, battery_pct, drain_pct_per_h)
         self._spo2_pct = spo2_pct
+        self._pressure_mmhg = pressure_mmhg
         self._phase = float(np.random.default_rng([seed, 0xBA5E]).uniform(0, 2 * np.pi))
         self._chunks: dict[int, Counts] = {}
 
@@ -135,6 +137,14 @@ class SimulatedBody:
         if time_s.size < 3 or until_s - time_s[-1] > NO_PULSE_S:
             return None
         return float(round(60.0 * (time_s.size - 1) / (time_s[-1] - time_s[0])))
+
+    def pressure_mmhg(self, at_s: float) -> tuple[float, float] | None:
+        """Pressures wander by some mmHg within the hour, in whole mmHg as cuffs give them."""
+        if self._pressure_mmhg is None:
+            return None
+        wander = float(np.sin(2 * np.pi * at_s / 2900.0 + self._phase) + 0.4 * np.sin(2 * np.pi * at_s / 410.0))
+        systolic, diastolic = self._pressure_mmhg
+        return float(round(systolic + 6.0 * wander)), float(round(diastolic + 3.0 * wander))
 
     def battery_pct(self, at_s: float) -> float:
         return self._surroundings.battery_pct(at_s)
@@ -262,6 +272,9 @@ class RecordedBody:
         return None
 
     def pulse_bpm(self, at_s: float) -> float | None:
+        return None
+
+    def pressure_mmhg(self, at_s: float) -> tuple[float, float] | None:
         return None
 
     def battery_pct(self, at_s: float) -> float:

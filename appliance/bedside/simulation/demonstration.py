@@ -28,13 +28,27 @@ def demonstration(ecg_mv: Floats, fs_hz: float) -> tuple[Body, ...]:
     return (
         RecordedBody(counts_uv, fs_hz, "MLII", "MIT-BIH 208 (recording)", bed="Bed 1", battery_pct=82.0),
         SimulatedBody(
-            "Ada Fibry (simulated)", 101, _fibrillation(), bed="Bed 2", lead="I", rate_bpm=78.0, battery_pct=64.0
+            "Ada Fibry (simulated)",
+            101,
+            _fibrillation(),
+            bed="Bed 2",
+            lead="I",
+            rate_bpm=78.0,
+            battery_pct=64.0,
+            pressure_mmhg=(127.0, 78.0),
         ),
         SimulatedBody(
             "Victor Tacher (simulated)", 102, _run_and_lead(), bed="Bed 3", lead="I", rate_bpm=70.0, pvc_per_min=1.5
         ),
         SimulatedBody(
-            "Dora Sato (simulated)", 103, _desaturation(), bed="Bed 4", lead="I", rate_bpm=84.0, battery_pct=47.0
+            "Dora Sato (simulated)",
+            103,
+            _desaturation(),
+            bed="Bed 4",
+            lead="I",
+            rate_bpm=84.0,
+            battery_pct=47.0,
+            pressure_mmhg=(138.0, 84.0),
         ),
     )
 

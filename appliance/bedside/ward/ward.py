@@ -157,7 +157,9 @@ class WardMonitor:
         """State and detail of the wearables' links, for the list of parts."""
         links = [link for session in self._sessions.values() for link in session.board.links()]
         up = sum(link is LinkState.UP for link in links)
-        return ("ok" if up == len(links) else "degraded"), f"{up} of {len(links)} wearables connected"
+        resting = links.count(LinkState.RESTING)  # cuffs and the like, between two measurements
+        told = f"{up} of {len(links) - resting} wearables connected" + (f", {resting} resting" if resting else "")
+        return ("ok" if up + resting == len(links) else "degraded"), told
 
     # ------------------------------------------------------------------ SessionSink
 

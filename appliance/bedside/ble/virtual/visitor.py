@@ -56,12 +56,14 @@ class VirtualVisitor:
         characteristic: str,
         battery_pct: int = 90,
         clock: Callable[[], CurrentTime] | None = None,
+        on_clock_set: Callable[[CurrentTime], None] = lambda _: None,
         stays: bool = False,
     ) -> None:
         self.name = name
         self.visits = Visits()
         self._air = air
         self._stays = stays
+        self._on_clock_set = on_clock_set
         self._kept: deque[bytes] = deque(maxlen=KEPT_MAX)
         self._jobs: set[asyncio.Task[None]] = set()
         self._on = False
@@ -151,6 +153,8 @@ class VirtualVisitor:
 
     def _set_clock(self, _: Connection, payload: bytes) -> None:
         try:
-            self.visits.clock_set.append(decode_current_time(payload))
+            value = decode_current_time(payload)
         except DecodeError as error:
             raise att.ATT_Error(att.ErrorCode.VALUE_NOT_ALLOWED) from error
+        self.visits.clock_set.append(value)
+        self._on_clock_set(value)

@@ -1,6 +1,8 @@
 // A vital sign on screen: value, limits, age, and --- with its reason where there is none.
 import { ageText, el, numberText, put, reasonText, sentence, show, unitText } from "./format.js";
 
+const SYSTOLIC = "MDC_PRESS_BLD_NONINV_SYS";
+const DIASTOLIC = "MDC_PRESS_BLD_NONINV_DIA";
 const OLD_S = 4; // continuous numbers come each second: past this the age is shown
 
 export class NumberView {
@@ -41,6 +43,35 @@ export class NumberView {
     this.limits.classList.toggle("own", numeric.limit_changed === true);
     put(this.note, note(numeric, none));
     this.element.title = numeric.reason ?? "";
+  }
+}
+
+// Blood pressure is one value of two numbers, with the time at which it was taken.
+export class PressureView {
+  constructor(shape = "") {
+    this.value = el("span", { class: "num-value" }, "---");
+    this.note = el("span", { class: "num-note" });
+    this.element = el(
+      "div",
+      { class: `num nibp ${shape}`, "data-code": SYSTOLIC, hidden: true },
+      el("div", { class: "num-head" }, el("span", { class: "num-label" }, "NIBP"), el("span", { class: "num-unit" }, "mmHg")),
+      el("div", { class: "num-body" }, this.value),
+      this.note,
+    );
+  }
+
+  update(patient) {
+    const systolic = numeric(patient, SYSTOLIC);
+    const diastolic = numeric(patient, DIASTOLIC);
+    show(this.element, systolic !== null);
+    if (systolic === null) return;
+    const none = [systolic, diastolic].some((one) => one === null || one.value === null || one.validity === "rejected");
+    put(this.value, none ? "---" : `${numberText(systolic)}/${numberText(diastolic)}`);
+    this.element.classList.toggle("none", none);
+    this.element.classList.toggle("questionable", systolic.validity === "questionable");
+    const doubt = none || systolic.validity === "questionable" ? sentence(reasonText(systolic.reason))[0] : "";
+    put(this.note, [systolic.age_s === null ? "" : `${ageText(systolic.age_s)} ago`, doubt].filter(Boolean).join(" · "));
+    this.element.title = systolic.reason ?? "";
   }
 }
 

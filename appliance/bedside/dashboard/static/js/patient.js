@@ -5,7 +5,7 @@ import { EventList, LISTED, timeText } from "./events.js";
 import { BEAT_TEXT, el, evidenceRow, icon, put, RHYTHM_TEXT, reasonText, sentence, show, timerText } from "./format.js";
 import { drawGrid, drawMillivolt, fitCanvas } from "./grid.js";
 import { Live } from "./live.js";
-import { numeric, NumberView } from "./numbers.js";
+import { numeric, NumberView, PressureView } from "./numbers.js";
 import { Frame } from "./page.js";
 import { beatMark, stripView } from "./strip.js";
 import { updateSigns } from "./wearable.js";
@@ -13,7 +13,7 @@ import { WaveView, whyNothing } from "./waves.js";
 
 const main = document.getElementById("main");
 const id = main.dataset.patient;
-const NUMBERS = [["MDC_ECG_HEART_RATE", "HR", "big"], ["MDC_PULS_OXIM_SAT_O2", "SpO2", "big"], ["MDC_PULS_OXIM_PULS_RATE", "PR", ""], ["MDC_ECG_HEART_RATE_DEVICE", "HR (strap)", ""], ["MDC_ECG_V_P_C_RATE", "PVC", ""], ["MDC_RESP_RATE", "RR", ""], ["MDC_TEMP_BODY", "Temp", ""], ["MDC_PULS_OXIM_PERF_REL", "PI", ""]];
+const NUMBERS = [["MDC_ECG_HEART_RATE", "HR", "big"], ["MDC_PULS_OXIM_SAT_O2", "SpO2", "big"], ["MDC_PULS_OXIM_PULS_RATE", "PR", ""], ["MDC_ECG_HEART_RATE_DEVICE", "HR (strap)", ""], ["MDC_ECG_V_P_C_RATE", "PVC", ""], ["MDC_RESP_RATE", "RR", ""], ["MDC_TEMP_BODY", "Temp", ""], ["MDC_CONC_GLU_GEN", "Glucose", ""], ["MDC_MASS_BODY_ACTUAL", "Weight", ""], ["MDC_PULS_OXIM_PERF_REL", "PI", ""]];
 const EVENTS_EVERY_MS = 2000;
 const BEATS_EVERY_MS = 700;
 const BEATS_SEEN_S = 25;
@@ -49,6 +49,7 @@ class PatientPage {
     this.marks = el("canvas", { class: "marks-canvas", "aria-hidden": "true" });
     this.delay = el("p", { class: "delay" });
     this.numbers = NUMBERS.map(([code, name, shape]) => new NumberView(code, name, shape));
+    this.pressure = new PressureView();
     this.alarmList = el("ul", { class: "alarm-list" });
     this.alarmNone = el("p", { class: "none-text" }, "No open alarms.");
     this.filters = el("div", { class: "filters", role: "group", "aria-label": "Show" });
@@ -63,7 +64,7 @@ class PatientPage {
       { class: "patient-grid" },
       el("header", { class: "patient-head" }, this.bed, this.name, this.simulated, this.rhythm, this.quality, this.signs),
       el("section", { class: "strips card", "aria-label": "Live waves" }, this.ecg.element, this.marks, this.pleth.element, this.delay),
-      el("section", { class: "numbers card", "aria-label": "Vital signs" }, ...this.numbers.map((view) => view.element)),
+      el("section", { class: "numbers card", "aria-label": "Vital signs" }, ...this.numbers.map((view) => view.element), this.pressure.element),
       this.review,
       el("section", { class: "alarms card", "aria-label": "Open alarms" }, el("h2", {}, "Open alarms"), this.alarmNone, this.alarmList),
       el("section", { class: "events card", "aria-label": "Events" }, el("div", { class: "card-head" }, el("h2", {}, "Events"), this.filters), this.rowsNone, this.rows),
@@ -105,6 +106,7 @@ class PatientPage {
     if (pleth !== null) this.pleth.explain(whyNothing(patient, pleth, boxMs));
     put(this.delay, `Drawn ${(this.live.playout(id).delayMs / 1000).toFixed(2)} s behind the wearable · not to scale until this screen is calibrated`);
     this.numbers.forEach((view, place) => view.update(numeric(patient, NUMBERS[place][0])));
+    this.pressure.update(patient);
     this.alarms(patient, boxMs);
   }
 

@@ -1,7 +1,7 @@
 // One patient on the ward page.
 import { alarmBlock } from "./alarm-block.js";
 import { el, put, RHYTHM_TEXT, reasonText, sentence, show } from "./format.js";
-import { numeric, NumberView } from "./numbers.js";
+import { numeric, NumberView, PressureView } from "./numbers.js";
 import { updateSigns } from "./wearable.js";
 import { WaveView, whyNothing } from "./waves.js";
 
@@ -36,6 +36,7 @@ export class Tile {
     this.hr = new NumberView(HR, "HR", "big");
     this.spo2 = new NumberView(SPO2, "SpO2");
     this.pulse = new NumberView(PULSE, "PR", "small");
+    this.pressure = new PressureView("small");
     this.rhythm = el("span", { class: "rhythm" });
     this.quality = el("span", { class: "quality" }, el("i", { "aria-hidden": "true" }), el("span", {}));
     this.delay = el("span", { class: "delay" });
@@ -49,7 +50,7 @@ export class Tile {
         "div",
         { class: "tile-body" },
         el("div", { class: "waves" }, this.ecg.element, this.pleth.element),
-        el("div", { class: "numbers" }, this.hr.element, this.spo2.element, this.pulse.element),
+        el("div", { class: "numbers" }, this.hr.element, this.spo2.element, this.pulse.element, this.pressure.element),
       ),
       el("footer", { class: "tile-foot" }, this.rhythm, this.quality, this.delay),
     );
@@ -70,6 +71,7 @@ export class Tile {
     this.hr.update(numeric(patient, HR));
     this.spo2.update(numeric(patient, SPO2));
     this.pulse.update(numeric(patient, PULSE));
+    this.pressure.update(patient);
     this.updateFoot(patient, live);
   }
 

@@ -15,7 +15,7 @@ export class WearableSign {
   }
 
   update(wearable) {
-    const up = wearable.link === "up";
+    const up = wearable.link === "up" || wearable.link === "resting"; // a cuff between two measurements is well
     if (this.element.dataset.link !== wearable.link) {
       this.element.dataset.link = wearable.link;
       this.glyph.replaceChildren(icon(up ? BLUETOOTH : BLUETOOTH_OFF));
