@@ -112,7 +112,7 @@ def passphrase(home_path: str | None, remove: bool) -> None:
 @click.argument("patient")
 @click.option("--from", "start", required=True, help="UTC, such as 2026-01-31T14:02:10.")
 @click.option("--to", "end", required=True, help="UTC; at most 48 h later.")
-@click.option("--format", "form", type=click.Choice(["wfdb", "edf", "csv"]), default="wfdb", show_default=True)
+@click.option("--format", "form", type=click.Choice(["wfdb", "edf", "fhir", "csv"]), default="wfdb", show_default=True)
 @click.option("--out", "folder", required=True, type=click.Path(path_type=Path), help="A new folder.")
 @_JSON
 def export(home_path: str | None, patient: str, start: str, end: str, form: str, folder: Path, as_json: bool) -> None:

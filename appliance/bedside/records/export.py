@@ -1,4 +1,4 @@
-"""Records out of the box: a patient and a time range as WFDB, EDF+ or CSV, each an act that is in the audit first.
+"""Records out of the box: a patient and a time range as WFDB, EDF+, FHIR or CSV, each an act that is audited first.
 
 Files name the patient by her surrogate id alone. Missing samples stay missing: the value that WFDB
 reserves for them; in EDF, which has none, the digital minimum and an annotation "gap"; in CSV nothing.
@@ -24,7 +24,7 @@ from bedside.core.time import iso_utc
 from bedside.records.excerpt import Segment, names_of, newest_words, segments_of
 from bedside.records.reader import Records
 
-FORMATS = ("wfdb", "edf", "csv")
+FORMATS = ("wfdb", "edf", "fhir", "csv")
 RANGE_US_MAX = 48 * 3_600_000_000
 _EVENTS_MAX = 10_000_000
 _EDF_MIN, _EDF_MAX = -32768, 32767
@@ -64,7 +64,7 @@ def export(
         segments += segments_of(records.blocks(info.id, start_us, end_us), start_us, end_us)
     events = newest_words(records.events(patient, start_us, end_us, limit=_EVENTS_MAX))
     samples = sum(int(np.count_nonzero(one.counts != MISSING)) for one in segments)
-    if not segments and (form != "csv" or not events):
+    if not segments and (form not in ("csv", "fhir") or not events):
         raise SetupError(
             f"patient {patient} has no samples from {iso_utc(start_us)} to {iso_utc(end_us)}",
             hint="`bedside records show` tells from when to when there are records; nothing was written",
@@ -213,6 +213,16 @@ def _ascii(text: str, length: int) -> str:
     return text.encode("ascii", "replace").decode()[:length]
 
 
+def _write_fhir(segments: Sequence[Segment], events: Sequence[Event], folder: Path) -> list[Path]:
+    from bedside.records.fhir import bundle_json
+
+    known = [one.stream.patient for one in segments] + [one.patient for one in events if one.patient is not None]
+    made_us = max([one.end_us for one in segments] + [one.start_us for one in events])
+    path = folder / "bundle.json"
+    path.write_text(bundle_json(known[0], segments, events, made_us=made_us), encoding="utf-8")
+    return [path]
+
+
 def _write_csv(segments: Sequence[Segment], events: Sequence[Event], folder: Path) -> list[Path]:
     files: list[Path] = []
 
@@ -253,5 +263,6 @@ def _event_row(event: Event) -> tuple[str, ...]:
 _WRITERS: dict[str, Callable[[Sequence[Segment], Sequence[Event], Path], list[Path]]] = {
     "wfdb": _write_wfdb,
     "edf": _write_edf,
+    "fhir": _write_fhir,
     "csv": _write_csv,
 }
