@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 from tests.evaluate.evaluate_helpers import write_record
 
 from bedside.core.errors import SetupError
-from bedside.evaluate import beat_table, bench, cli
+from bedside.evaluate import beat_table, bench, cli, signal_bench
 from bedside.simulation.bodies import SimulatedBody
 
 pytestmark = pytest.mark.requirement("EVL-002")
@@ -96,9 +97,19 @@ def test_a_folder_without_annotated_records_is_said(tmp_path: Path) -> None:
         beat_table.records_in(tmp_path)
 
 
-def test_the_bench_names_every_stage_and_its_peers() -> None:
+def test_the_bench_names_every_stage_and_its_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal_bench, "find_spec", lambda name: None if name == "neurokit2" else find_spec(name))
     document: Any = bench.measure(0.02)
     assert {"signal", "models", "rhythm", "alarms"} <= set(document["cpu_s_per_hour"])
-    assert set(document["peers_cpu_s_per_hour"]) == {"wfdb xqrs", "sleepecg"}
+    peers = document["peers_cpu_s_per_hour"]
+    assert {"wfdb xqrs", "sleepecg", "NeuroKit2", "Pan-Tompkins (NeuroKit2's)", "Hamilton (NeuroKit2's)"} == set(peers)
+    assert peers["NeuroKit2"] is None  # as on a machine without it
+    assert "not installed" in bench.as_text(document)
+    room = document["signal_room"]
+    assert set(room["one_stream_cpu_s_per_hour"]) == {"conditioning and quality", "beats", "rate and rhythm"}
+    assert all(seconds > 0 for seconds in room["one_stream_cpu_s_per_hour"].values())
+    assert room["ward_cpu_s_per_stream_hour"] > 0
+    sizes = room["state_bytes_by_part"]
+    assert max(sizes) - min(sizes) < 20_000
     assert document["beats"] > 60
     assert "CPU s per hour" in bench.as_text(document)

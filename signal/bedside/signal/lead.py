@@ -6,6 +6,7 @@ Fed block by block; calls `resample`, `filters`, `beats` and `quality`. No clock
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from bedside.signal.beats import BeatFinder, BeatFrame, BeatState
 from bedside.signal.evidence import Hump
 from bedside.signal.filters import Baseline, FirBank, lowpass_kernel, quadrature_kernels
+from bedside.signal.gaps import GUARD, FillState, Marks, bridge, near, none_of
 from bedside.signal.quality import SECOND, Second, Verdict, judge_second
 from bedside.signal.resample import INTERNAL_HZ, Floats, Resampler, ResampleState
 
@@ -22,8 +24,8 @@ __all__ = ["INTERNAL_HZ", "LeadAnalyser", "LeadOutput", "LeadState", "QualitySec
 
 FRAME = 50  # internal samples that are judged together: 0.2 s
 FRAMES_MAX = 10  # frames that are processed in one piece at most
+PART_MAX = 4096  # source samples of which a part may be kept as it lies in memory
 HALF = 18  # delay of the FIR filters, internal samples: 72 ms
-GUARD = 6  # internal samples (24 ms) beside a hole in which no beat is looked for
 WARM = 25  # internal samples (0.1 s) at the start of a stream in which no beat is looked for
 LIMIT_MV = 1e6  # no lead gives a kilovolt; what claims so is held there
 LONG_GAP_S = 0.5  # a hole longer than this forgets the rhythm and levels the baseline anew
@@ -73,15 +75,6 @@ class LeadOutput:
     raw_mv: Floats  # float64 (m,), beside `clean_mv` sample for sample, NaN where that is
 
 
-class FillState(NamedTuple):
-    """How missing samples are bridged: the value held, the run of missing ones, the offset taken away."""
-
-    held: float
-    n_missing: int
-    offset: float
-    started: bool
-
-
 class Chain(NamedTuple):
     """Memory of the linear part of one lead's conditioning; of several leads, with one more axis in front."""
 
@@ -100,6 +93,13 @@ class Conditioned(NamedTuple):
     slow: Floats  # of the band of wide QRS and T waves
     fast: Floats  # what the low-pass took away
     wander: Floats  # what the baseline filter took away
+
+
+class _Next(NamedTuple):
+    """Source samples that complete whole frames."""
+
+    mv: Floats
+    n_frames: int
 
 
 class _Chunk(NamedTuple):
@@ -122,9 +122,9 @@ class LeadState:
     n_in: int  # source samples processed
     frame: int  # frames processed
     fill: FillState
-    marks: NDArray[np.bool_] | None  # which of the resampler's tail were missing; None: none
+    marks: Marks | None  # which of the resampler's tail were missing; None: none
     chain: Chain
-    unseen: NDArray[np.bool_] | None  # (HALF + GUARD,) the newest internal samples: missing? None: none
+    unseen: Marks | None  # (HALF + GUARD,) the newest internal samples: missing? None: none
     beats: BeatState
     second: tuple[_Chunk, ...]  # since the running second began
     usual_mv: float
@@ -140,7 +140,8 @@ class LeadState:
 class _Collected:
     """What the frames of one block give."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: int) -> None:
+        self.first = first
         self.clean: list[Floats] = []
         self.raw: list[Floats] = []
         self.peaks: list[RPeak] = []
@@ -195,36 +196,87 @@ class LeadAnalyser:
         Infinite values and those beyond 1 kV are held at ±1 kV (the second is then called saturated or in
         motion). The given state stays valid: two futures may start from it. `together`: samples wait until so
         many frames, counted from the stream's start, are complete; it changes when results come, not what they
-        are. Raises `ValueError` naming `block_mv` when it is not one-dimensional or not real numbers.
+        are. Raises `ValueError` naming `block_mv` when it is not one-dimensional or not real numbers, and naming
+        `together` when that is less than one.
         """
+        state, got = self._begun(state, block_mv, together)
+        while (chunk := self._next(state, together)) is not None:
+            self._frames(state, chunk, got)
+        return state, self._output(state, got)
+
+    def step_many(
+        self, states: Sequence[LeadState], blocks_mv: Sequence[NDArray[np.generic]], together: int = 1
+    ) -> tuple[list[LeadState], list[LeadOutput]]:
+        """`step` for many leads of one rate at once: the same results, bit for bit, for less.
+
+        Leads whose samples lie alike on the internal grid are conditioned in one call; a lead with samples missing
+        goes alone. Raises `ValueError` naming `blocks_mv` when there are not as many as states, and as `step` does.
+        """
+        if len(states) != len(blocks_mv):
+            raise ValueError(f"blocks_mv: expected {len(states)}, one for each state, got {len(blocks_mv)}")
+        leads = [self._begun(state, block, together) for state, block in zip(states, blocks_mv, strict=True)]
+        busy = leads
+        while busy:
+            alike: dict[tuple[int, int, int], list[tuple[LeadState, _Collected, Floats]]] = {}
+            again = []
+            for state, got in busy:
+                if (chunk := self._next(state, together)) is None:
+                    continue
+                again.append((state, got))
+                if _plain(state, chunk.mv):
+                    grid = state.chain.resample.n_out * self.resampler.num - state.n_in * self.resampler.den
+                    alike.setdefault((chunk.n_frames, chunk.mv.size, grid), []).append((state, got, chunk.mv))
+                else:
+                    self._frames(state, chunk, got)
+            for (n_frames, _, _), group in alike.items():
+                self._group(group, n_frames)
+            busy = again
+        return [state for state, _ in leads], [self._output(state, got) for state, got in leads]
+
+    def _group(self, group: Sequence[tuple[LeadState, _Collected, Floats]], n_frames: int) -> None:
+        """The same frames of several plain leads."""
+        offsets = np.array([[state.fill.offset] for state, _, _ in group])
+        filled = np.array([chunk for _, _, chunk in group]) - offsets
+        chain, wave = self._condition(_stacked([state.chain for state, _, _ in group]), filled, n_frames)
+        for row, (state, got, chunk) in enumerate(group):
+            resample = ResampleState(
+                chain.resample.tail[row], state.n_in + chunk.size, (state.frame + n_frames) * FRAME
+            )
+            own = Chain(resample, chain.raw[row], chain.baseline[row], chain.fir[row])
+            self._known(state, chunk, float(filled[row, -1]), own, Conditioned(*(part[row] for part in wave)), got)
+
+    def _begun(self, state: LeadState, block_mv: NDArray[np.generic], together: int) -> tuple[LeadState, _Collected]:
+        """A fork of the state that has taken the block, and nothing collected yet."""
+        if together < 1:
+            raise ValueError(f"together: expected at least 1 frame, got {together!r}")
         block = _checked(block_mv)
         state = state.fork()
         state.pending = np.concatenate((state.pending, block))
-        got, first = _Collected(), max(0, state.frame * FRAME - HALF)
-        while chunk := self._next(state, together):
-            self._frames(state, *chunk, got)
-        return state, self._output(state, first, got)
+        return state, _Collected(max(0, state.frame * FRAME - HALF))
 
     def wanted(self, state: LeadState, together: int = 1) -> int:
         """How many source samples complete the next group of `together` frames: a block of so many fills one."""
         frame = (state.frame // together + 1) * together
         return self.resampler.input_end(frame * FRAME) - state.n_in - state.pending.size
 
-    def _next(self, state: LeadState, together: int = 1) -> tuple[Floats, int] | None:
+    def _next(self, state: LeadState, together: int) -> _Next | None:
         """The pending samples of as many whole frames as there are, at most of two seconds; they pend no more."""
         n_frames = self.resampler.outputs(state.n_in + state.pending.size) // (FRAME * together) * together
         n_frames = min(n_frames - state.frame, FRAMES_MAX // together * together or together)
         if n_frames <= 0:
             return None
         end = self.resampler.input_end((state.frame + n_frames) * FRAME) - state.n_in
-        chunk = state.pending[:end]
-        state.pending = state.pending[end:]
-        return chunk, n_frames
+        chunk, rest = state.pending[:end], state.pending[end:]
+        if state.pending.size > PART_MAX:  # a part of a long block would keep all of it
+            chunk = chunk.copy()
+            rest = rest.copy() if rest.size <= PART_MAX else rest
+        state.pending = rest
+        return _Next(chunk, n_frames)
 
-    def _output(self, state: LeadState, first: int, got: _Collected) -> LeadOutput:
+    def _output(self, state: LeadState, got: _Collected) -> LeadOutput:
         settled = self._settled(state) if state.frame else 0
         peaks, retracted, quality = tuple(got.peaks), tuple(got.retracted), tuple(got.quality)
-        return LeadOutput(_joined(got.clean), first, peaks, retracted, quality, settled, _joined(got.raw))
+        return LeadOutput(_joined(got.clean), got.first, peaks, retracted, quality, settled, _joined(got.raw))
 
     def finish(self, state: LeadState) -> LeadOutput:
         """What the last 0.6 s of a stream that has ended still hold: its last beats; no state goes on.
@@ -239,23 +291,29 @@ class LeadAnalyser:
     def _settled(self, state: LeadState) -> int:
         return max(0, self.resampler.source_index(max(0, self.finder.settled(state.beats) - HALF)))
 
-    def _frames(self, state: LeadState, chunk: Floats, n_frames: int, got: _Collected) -> None:
-        """Process exactly the source samples that complete `n_frames` frames; replaces the state's fields."""
-        if _plain(state, chunk):
-            fill = state.fill
-            filled = chunk - fill.offset
-            state.fill = FillState(float(filled[-1]), 0, fill.offset, True)
-            state.chain, wave = self._condition(state.chain, filled, n_frames)
-            self._look(state, chunk, n_frames, wave, got)
-            got.clean.append(wave.clean)
-            got.raw.append(wave.raw)
+    def _frames(self, state: LeadState, chunk: _Next, got: _Collected) -> None:
+        """Process exactly the source samples that complete so many frames; replaces the state's fields."""
+        if _plain(state, chunk.mv):
+            filled = chunk.mv - state.fill.offset
+            chain, wave = self._condition(state.chain, filled, chunk.n_frames)
+            self._known(state, chunk.mv, float(filled[-1]), chain, wave, got)
             return
-        chunk = np.clip(chunk, -LIMIT_MV, LIMIT_MV)
+        source_mv = np.clip(chunk.mv, -LIMIT_MV, LIMIT_MV)
         start = 0
-        for _ in range(n_frames):
-            end = self.resampler.input_end((state.frame + 1) * FRAME) - state.n_in
-            self._marred(state, chunk[start : start + end], got)
-            start += end
+        for _ in range(chunk.n_frames):
+            end = start + self.resampler.input_end((state.frame + 1) * FRAME) - state.n_in
+            self._marred(state, source_mv[start:end], got)
+            start = end
+
+    def _known(
+        self, state: LeadState, source_mv: Floats, held: float, chain: Chain, wave: Conditioned, got: _Collected
+    ) -> None:
+        """Take plain frames that were conditioned."""
+        state.fill = FillState(held, 0, state.fill.offset, True)
+        state.chain = chain
+        self._look(state, source_mv, wave, got)
+        got.clean.append(wave.clean)
+        got.raw.append(wave.raw)
 
     def _condition(self, chain: Chain, filled: Floats, n_frames: int) -> tuple[Chain, Conditioned]:
         """Resample and filter, shape (..., n): one lead, or several at once, with the same bits."""
@@ -273,19 +331,19 @@ class LeadAnalyser:
     def _marred(self, state: LeadState, chunk: Floats, got: _Collected) -> None:
         """One frame of a lead that has, or had just now, samples missing; or that begins."""
         missing = np.isnan(chunk)
-        state.fill, filled, gap_ended = _bridge(state.fill, chunk, missing, round(LONG_GAP_S * self.fs_hz))
+        state.fill, filled, gap_ended = bridge(state.fill, chunk, missing, round(LONG_GAP_S * self.fs_hz))
         resample = state.chain.resample
         marks = state.marks if state.marks is not None else np.zeros(resample.tail.size, dtype=np.bool_)
         unseen = np.zeros(FRAME, dtype=np.bool_)
         unseen[self.resampler.step_mask(marks, missing, resample, resample.n_out + FRAME)] = True
-        state.marks = _none_of(np.concatenate((marks, missing))[-marks.size :])
+        state.marks = none_of(np.concatenate((marks, missing))[-marks.size :])
         state.chain, wave = self._condition(state.chain, filled, 1)
         before = state.unseen if state.unseen is not None else np.zeros(HALF + GUARD, dtype=np.bool_)
         known = np.concatenate((before, unseen))
-        state.unseen = _none_of(known[FRAME:])
+        state.unseen = none_of(known[FRAME:])
         shown, raw = wave.clean, wave.raw
         if known.any():
-            wave = wave._replace(envelope=np.where(_near(known)[GUARD : GUARD + FRAME], 0.0, wave.envelope))
+            wave = wave._replace(envelope=np.where(near(known)[GUARD : GUARD + FRAME], 0.0, wave.envelope))
             hidden = known[GUARD : GUARD + FRAME]
             shown, raw = np.where(hidden, np.nan, shown), np.where(hidden, np.nan, raw)
         if state.frame == 0:  # filters have seen too little to tell a beat from the start itself
@@ -293,13 +351,15 @@ class LeadAnalyser:
             shown, raw = shown[HALF:], raw[HALF:]
         if gap_ended:
             state.beats = self.finder.forget_rhythm(state.beats)
-        self._look(state, chunk, 1, wave, got)
+        self._look(state, chunk, wave, got)
         got.clean.append(shown)
         got.raw.append(raw)
 
-    def _look(self, state: LeadState, chunk: Floats, n_frames: int, wave: Conditioned, got: _Collected) -> None:
+    def _look(self, state: LeadState, chunk: Floats, wave: Conditioned, got: _Collected) -> None:
         """Find beats in conditioned frames, and judge the seconds that they complete."""
-        state.beats, frames = self.finder.frames(state.beats, wave.clean, wave.envelope, wave.slow, n_frames)
+        state.beats, frames = self.finder.frames(
+            state.beats, wave.clean, wave.envelope, wave.slow, wave.clean.size // FRAME
+        )
         new, before, source_at, at = _Chunk(chunk, wave.fast, wave.wander), state.n_in, 0, 0
         state.n_in += chunk.size
         for done, found in enumerate(frames, 1):
@@ -364,12 +424,20 @@ def _plain(state: LeadState, chunk: Floats) -> bool:
     return float(chunk.dot(chunk)) < LIMIT_MV * LIMIT_MV  # NaN and infinity are not less
 
 
+def _stacked(chains: Sequence[Chain]) -> Chain:
+    """The memory of several leads whose samples lie alike on the internal grid."""
+    first = chains[0].resample
+    tail = np.array([chain.resample.tail for chain in chains])
+    return Chain(
+        ResampleState(tail, first.n_in, first.n_out),
+        np.array([chain.raw for chain in chains]),
+        np.array([chain.baseline for chain in chains]),
+        np.array([chain.fir for chain in chains]),
+    )
+
+
 def _joined(parts: list[Floats]) -> Floats:
     return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else _NOTHING
-
-
-def _none_of(marks: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    return marks if marks.any() else None
 
 
 def _modulus(real: Floats, imaginary: Floats) -> Floats:
@@ -378,40 +446,3 @@ def _modulus(real: Floats, imaginary: Floats) -> Floats:
     imaginary *= imaginary
     real += imaginary
     return np.sqrt(real, real)
-
-
-def _near(unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Samples within `GUARD` of one that was not seen."""
-    return np.convolve(unseen, np.ones(2 * GUARD + 1), "same") > 0.5
-
-
-def _bridge(
-    fill: FillState, chunk: Floats, missing: NDArray[np.bool_], long_gap: int
-) -> tuple[FillState, Floats, bool]:
-    """Give the chunk finite: holes by a straight line where their end is in sight, held where it is not.
-
-    The first sample ever, and the first after a long hole, sets the offset so that the line goes on level:
-    a constant of any size leaves no transient. Also tells whether a long hole ended.
-    """
-    if not missing.any() and fill.started and fill.n_missing < long_gap:
-        filled = chunk - fill.offset
-        return FillState(float(filled[-1]), 0, fill.offset, True), filled, False
-    seen = np.flatnonzero(~missing)
-    if seen.size == 0:
-        n_missing = fill.n_missing + chunk.size
-        return fill._replace(n_missing=n_missing), np.full(chunk.size, fill.held), False
-    filled, offset, held, ended = np.empty(chunk.size), fill.offset, fill.held, False
-    previous, run = -1, fill.n_missing
-    for at in seen.tolist():
-        gap = run + at - previous - 1
-        run = 0
-        if gap >= long_gap or not fill.started:
-            offset, ended = float(chunk[at]) - held, fill.started
-            fill = fill._replace(started=True)
-        value = float(chunk[at]) - offset
-        if at - previous > 1:
-            filled[previous + 1 : at] = np.linspace(held, value, at - previous + 1)[1:-1]
-        filled[at] = held = value
-        previous = at
-    filled[previous + 1 :] = held
-    return FillState(held, chunk.size - 1 - previous, offset, True), filled, ended

@@ -15,6 +15,7 @@ Fed by the lead analyser and the beat classifier; pure, causal.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
@@ -44,6 +45,13 @@ RR_S = (0.2, 2.5)
 PATTERN_KEPT = 9
 OWN_WITNESS = "wide QRS against the patient's own"
 ALONE_WITNESS = "wide QRS, the patient's own not known yet"
+
+
+def _proxy(words: dict[str, float | int | str]) -> MappingProxyType[str, float | int | str]:
+    return MappingProxyType(words)
+
+
+copyreg.pickle(MappingProxyType, lambda proxy: (_proxy, (dict(proxy),)))  # a state can be saved and copied
 
 
 @dataclass(frozen=True, slots=True)
