@@ -81,3 +81,19 @@ def beats(
         who = f" --ann {given}" if given else ""
         write_figures(document, FIGURES, f"beats-{given}" if given else "beats", f"bedside evaluate beats DIR{who}")
     click.echo(json.dumps(document, indent=1) if as_json else as_table(document))
+
+
+@evaluate.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--lead", "leads", multiple=True, help="Score this lead only (may be given again).")
+@click.option("--peer/--no-peer", default=True, show_default=True, help="NeuroKit2's delineator in the same run.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--write", "keep", is_flag=True, help=f"Keep the figures in {FIGURES}/.")
+def delineation(folder: Path, leads: tuple[str, ...], peer: bool, as_json: bool, keep: bool) -> None:
+    """P, QRS and T against cardiologists' marks of every record in FOLDER (laid out as LUDB)."""
+    from bedside.evaluate.delineation import as_table, score_folder, summary, write_figures
+
+    document = summary(score_folder(folder, leads, peer=peer))
+    if keep:
+        write_figures(document, FIGURES, "bedside evaluate delineation DIR")
+    click.echo(json.dumps(document, indent=1) if as_json else as_table(document))

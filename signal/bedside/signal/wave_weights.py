@@ -1,0 +1,204 @@
+"""Weights of `waves.Network`, 8 bit, made by `signal/fit_waves.py`; do not edit."""
+
+from __future__ import annotations
+
+SCALES = (0.009049580432474613, 0.00573388347402215, 0.005676625296473503, 0.004648109897971153, 0.004133916925638914)
+BIASES = (
+    (
+        -0.10425,
+        -0.00805,
+        -0.33078,
+        0.09818,
+        0.07969,
+        -0.0135,
+        0.03813,
+        -0.04366,
+        0.05776,
+        -0.06054,
+        -0.11422,
+        0.05279,
+        0.16566,
+        -0.00815,
+        -0.03561,
+        -0.05649,
+        0.04677,
+        0.00177,
+        -0.10818,
+        0.05419,
+    ),
+    (
+        0.1018,
+        -0.11962,
+        0.11081,
+        0.08256,
+        -0.0613,
+        0.08232,
+        0.07555,
+        0.04509,
+        -0.23662,
+        0.15421,
+        0.01242,
+        0.15044,
+        0.10214,
+        0.23084,
+        0.11966,
+        0.12439,
+        0.1387,
+        -0.05719,
+        0.16914,
+        0.15219,
+    ),
+    (
+        0.09583,
+        0.04631,
+        0.08371,
+        0.1146,
+        0.0283,
+        0.1532,
+        -0.08976,
+        -0.02938,
+        0.09931,
+        0.14437,
+        0.2395,
+        0.03701,
+        -0.03883,
+        -0.01335,
+        0.10393,
+        -0.06336,
+        -0.08463,
+        -0.0354,
+        -0.03257,
+        0.00301,
+    ),
+    (
+        -0.07223,
+        0.1039,
+        -0.08998,
+        0.06209,
+        0.19311,
+        -0.03225,
+        0.01617,
+        0.06968,
+        0.06377,
+        -0.01749,
+        -0.07863,
+        0.08809,
+        -0.03725,
+        0.05654,
+        0.07915,
+        0.09587,
+        0.10838,
+        0.12052,
+        -0.03922,
+        0.09096,
+    ),
+    (0.07198, -0.0728, -0.10132, 0.0026),
+)
+PACKED = """
+|MLY1`2{5X^6T{m%=_o`^Z^kJ{TAg49s%kI0uu8C0^;xa=J5R@;2$am7yTJgHYp3{1pU$W2@urw0^%(E4FohX9l7cIH0UbK>kI`k4etH);R+BQ
+?kfBz`1J}F^6%)-2m3+BA?EY<&HmXm_YF|(%n1&_3Jn3{|Lf)T{P6D!0U-b#A|%rf_YDdH8t=^*>kRq(`{M!U2oU1j{`c_vJOKsvEe|UN5c&h{
+=@rET1L7701rhu$7vjXoCiv_e-tGGZ`R(2y5Ag=y^&$l~?GgSB@$c?A2gEw^^&k=D^u+HR6F4U2hwHSE7V;YQEC2v7|LY6>3hxye^$YeY*!1-C
+APeyM;rvPu_t)<U4g%U72=DUs&Ia@3=n44V3kKy1`vKMyA_o?!76u3L4EpTiEZYSE^6>Hk5A5j{6a5VL0{RHt5dRDJ_TnAK010d7>(<%nCeZSK
+<qB^FvkMl@)+iSF^XL)h^cxxX11ah79uW%?@6zxE9P#A_?hP~n73l!}DBJfE3JB9H@eb=2@BjW4_^|s1{}K@c<{KaUJpb<W8{{A3Cj0Ri?I8c_
+7Zepf5*_sd4gm%U6aV?^+86u)5!^8M{P(Nw_nPrj-c(*Lxdo-j3?b_T_~`=cA_e>h|N17*0|?{*C<Wg3D(&_G2>tH{4C55?EFRPW8tB^qCGRQ!
+?kD*R_!A`w-WKHA3I!t*8s`c26a5GL4*uK%6V?^{@A3jK^#&jd8u$wP8R_X7>+=5HIQ=r)&)%T>-NgDq<pE9ry588!?bq-%3m6#!-1i3q`uYs(
+%-$3nG5ZV_`Nsg@^$FGX8rc;$9v~D03H|2r2*>~9`5No{82%_15Bc~1_!md(^B@ii;`a3+0q5&09SaN==HnR-5AGlZ3=`zc=OGvN=o0nLA~fT>
+$OX9L>(U4@2L30*?iB{-69EAFApP$IBJKC^^9uI;;ri{})dm3Q2<-RW4g3rc5zi}12|yzD@(c#~HS+!M=MeT3*9iUz5D)$z)#L#-_5~s5=HCH6
+*BKM^1?>eF?F#r6^6&cm@(c#}DfIsD_2Luo4G#ddv)rcd@yr4~<PZ+w>iXT$<plTm+X(v$4)`b$?(_f>2-V~i<L?Rv_z4LR`}Y0<_X7I!55oob
+urTEW=ltjnBJuGF=@8uN5bpE%^&A`07SjV7>JuT_2mSc;^AYY3|LOiN@b38s{NoL>8AAvI1Lpk$E$9~eBLUm}>HGZJ;r8(Q{p0K%%LM`K?G6U}
+*7FVA>)#0U<opUM0_fu_*4PyR5ZVX63j5+M1qbx(1`qfcy439u4AvO-{r=wi6z0+p<PG-^5di`G7r`V3)+!d{%LM`&?hNk+yX*lQE6f!o0s8^{
+|KJYl$ST=`M$Q-qCeroeulu#|&h;GB|L^@a(hCm^`x+`793>-8{{0Qs5d<U33LoeY3LYZu=<MvJ4DR_6^cMB);p6NR6T|os`v>^@;^+JN6XfOx
+1ODFUG1C|%`~CJM@y!L<?(F>t`U4&R{w^8_CfxxhDD@i)5%B&0-3Igb8R8=H1K#Ny4(jDC`Ue@93ij+C0rm*w-Q@h?G6@O>-S7qY3Ihfb01NpR
+Bi8{F8s+W){qW-n>-Y8$C;T=F^yA(P_Rj4J<OT8y;{D<X1osyg0uT!9Dbe&VzX;Xz#NXx-6!j<z=oBB_`z8bR{pJ4b3fUt%?F|LvB;pg})dmtD
+87Lhi_2v~0@zpK9A{p@w74|Ff4-F(BAp7<98TjM;6z~lU;||mi@hc7F0P_<W{UZwbAL$kSwh9Xd3+n(o@8ky_0rwOHAp7SUCgls+^Xd~E;SUKF
+56cF_>JtqW?hWV$_7mnM3;iep`}r8@`aLS;;|3rb<Mid_@9g0kGpH#E_~#7t0nG~Tw;~vUGu;yLE#U~|&HmT7;TZ4Y`vn3Z1Pk}n_uUc)6cq#s
+4*l=ZC-MR5?(z!=2Llk`2nX)i7xvrx?F-(}=-dbu7wr`J@8%)-(G&#p2?6^G75CHSF5Mm<4CLJy9@iV!9@G2?ArAr#>nRi+5Bv=l3h)3173=&0
+DbwEf8{sY<^%~m+@$1_SBlhsT?gjuA3+OEA5!3q=3ibK{ChH0z-R|x54f+rQBp?as9{TMB8wLI94DI^)KKvi_+6wCr{Mgj~{^#WW*#Q#t?END&
+1@E@g5c3BBzUS!m3EUCwB=P>_+a3D*{t4>s?DY%_3Fa{!#RT=#9_a-itojTK2?h-k`V{x%2G-i^6X@z8_VyU{2NMMr4eJ~Q9`6g^_{<pX783Ur
+(+@M~6!r%A1lslO1nU~+;rsCI5BCWQ7V;J$4&L|7_1qEb9Tp<g2Kfs6%n~OT6uKh!)D8<1@)!mQ6dn>5+2aQe2n+=Y^&lDW0unCs!ut&A9{%+Q
+E8rOl>c#Z^+w%Jf)cgtTCg~g!BE<RMum-gJ#|+dC`uXq})(_4L{P_p&5Dm{J;tVtB7y$nQ0rd{z=^QBA3cAtz4BzAL>G$6DH{9|04=V#4+RZWk
+%qr2*4HoMMAqL6b2iYkd{@(@|1PSTu_v{$>_9o=!{~_-l`~T+`KjQEP5ey9i9qG*sG4cr&68#?l0^#otCFlt2>HpOS8t5$E1Jv#U4d?~{3F!zX
+^#d0c66ymDDEk@vChgK3=o9lBFZ%%UNg59%)ei|D_ZjvJ{|Ej6=Ku=W0sR8_5c=E27!dLF*YWQEBMK%8H52*}&?NB|{SL<K0RZ?2Di;G3^8D!8
+5%cv5!s+(~J_{7s^z8Ha_1PWN1p*BC@E{}J`1|%B|0e_b0sZ&l3&{y5>JTyv1p5md=KAv%?g<SB8t)Sm=KA>n_U#-46z&@P8pa0-`|Su2_7@G`
+0OI^B;qnh9M*s&G4;&u*-WLt`(CQTp%jVVc_3#Y$1Rppd;}Qn&)cX`2G6>-cA=x1P=Gq+S?I7$P@*ex&DdI-!7TpH<$LHzb;5xhCI}!Q$=JK%r
+>h|{X{1NH%1QG%CE-C#69taG-911A*`_<zB?<EED#}@G!GY;?X9tZN?)B79V<^$mV^CJlDFB25~73u^D;};h60wVqP9|iIq4*UD;CK@CO%=8i6
+7}*C65DpRTBP!3^B?0>n{T}r60u>AIIqU!e_4oksDFy`N@wN#6_xBJd6CDcq>-hid{qiUX0}%ox_5twQ4;23=1|1mo85Q&k`V`^R7a;fd0sRK~
+_ZZIg3<>xV_Vozq{Sgh``V9T%{sQjZCG-va`t}3i2rlIA<<|Q5C;Sfs(<T7lKJfnryxkf0^%C*;_V?ZF@jVyT3j*!L*BRps?-B+U5Fiox00Yz4
+{p1QI^2X;BCmt3n0ln!7`V|5n2Oc}{@E8~;8V4a1A_fosE7Jhw?dT2_A{hAE{_+R{_3Q5!7YhXp7wRha@&@G_(F!XF>B{gL^6uUU6cr%(_Ader
+{0tcK9~Juk_W=a>{{#r^0WK8^3k>qIBj*|i1nMTe2;}na)=1^qCJXWa0uZ$O-|rIj3Iy)T_44xXA0GZ18SW*~0Sfx~<j@5=|MUzL-WvY&8YcGu
+<L&t8yYKDK@EjQJ>@*GJ6%h{x?+UaL+B*aLGwk#d_Y4jD`wj~V7Xl3j`uPU>5fCd63K#zHFfi=$AOr3R3nA?R7Z42h2N~}q3g!Ou6ZRVM@wEW=
+_Z9#7=N0tz?kx`A_W}dv2RZr?2?GGW6awiD5Kjdn_5aoN_673j7$yw*3IiYk_W|q}9P#rI@dNAnDB4>0^b^_U2_wY@{N@S>`t=Gj2RqmL0t5>T
+^Zxc2;0Wd0BL)xyrUTL)3JMnX{_ye*`zP?u=mqrG-~-+42>kI2{093E(<t%-1_Br!3-|y$`27;+=m8ES3L^^(@$?xg2=M?87aAA&9_=0r`Tr&O
+4E5dTC;F4(67=g34CDJ33HKBC4C^Tp{3WU-<R>lz|M&kU4-FZ#67(k94e2rM<~|Jo9u(pi>IBjT`vUtl5%%}@78U=M{NdsO{R$A;(g(CE`Az=%
+3jzz-3;^E&zyc5-2QtUZ>Gk37?Hb!06A9|%?J3$H`t!{T4IJty?=1872p$U^^b+&;>K@_$2oMD52^Iv~-WVGM_YBq{{|Oo95%}-+`y&?uuL>*g
+8Rq=^_w*?G2^l#3@g4~2DibXD((>#$75e+;AO#Zz0U8VnF8=lc^E36|2J;gW1N;jb5C!<^8W{l)=-BrW>kbp~D-G$)`|<%1_$>Y(<O1b9C<M^F
+0tgBG4d&eg{v`Y>0|WCbF!kO8?-d*Q=Kd1o0Uhom0o3Ul{}Kla0ss~t{oN(#`1%nX=HmeG3j7iXvk37g?I9cW0Pw;1?y~#e^GHDo4gC7|{UH$q
+(-;5v)<^0DF9q@N=;8kp`sMKI?l&nQ?hph5{Pq(+1m_wX1sM(W2PggVGcND$?fnw190tq98}j=qA{)Z$=K2lS{l4u25E8f+;3eQ07XaY;1Pvhk
+8Vw`*DgFo+|NaZ{9UucE=Jxg=59|f{4*dP~6a4S~2kYA5{17Vy-vH<s=2jN}5)S?8{@~#00sRO8@GcAT>*(3c?IHmh1^^H4@F)EA1Pl-V^90x<
+=o0$n_6rv;8x;8g^9I=i{Q%bi9uye3vKbQ_1wrm5{Sx;71q|ER`4|B5))x)`3Lp;$@*M~G5H1uB<qbgV`4&6|*Z1%bBK`T;2@x0Z_80aG0umAk
+*#-Lh5d;?#>GBXI5E2o~?Eu&n9_!&1844~46yyiH`sD*L;}_oj8S4w~?*atz{^JY$^bh_Y;q3_x_x$z(=n3)~{|@{b6zByC+6T?$5XBK1&=Cd;
+{R$KU{~`zs$qfqx((=&;0|@;W=@#t>|MvJB%KF>C1M2tj3FGDP3<vfX+}Qo`ClJ{5>>&9I2Lv%M{21X61Sj$Y(+B?#_~GpQ<K`9+IszOC6)pi9
+?h_IB5&;?y1L_ho-YEGF@?He+>K!o9?h)r0+57(a;`sG1;Q15AMBwZQFEk78>-GQY?dS#L{Vyd5#rXix2@ECjrwk$R(ERii5Bm!*J}tH#9Tr9G
+4FL!K{Swvt4E_l+<?YoS1S0+*ARYS{BJddx75^EnJpbgm0sJe*_514T{r$h%_}AJ09vAr=6D%14DiQezCDaS|^#$}3(*n^C`t|br&F<<B{~rYj
+_6z6-{UX%O7b*1Y{r@Kf$M-T3_zoiTz~Am9AkZWB{^AMp{`eLM9roS>`2_U$BSZ`(=leSW3;E{=E8GeS{v;(}^z7ib3;f>P2PyOR{qqvx1Va2R
+2;A%%$q6MO^ZpOs2n722>+10d=j!L@1<c+B3Mv611O5>P@ebVN@aq2n67~V<`6Ma;{S?O$?e6UN`sex~`V;gP`yMF=0{Z75$ot*T9O?lV8WG|4
+=@=Cq9rXVO_7C>=1S$6iIq)#&8~h6N_YwyC^zsb;1r5g%{P!^h=>8oN`tl3*)g%c43jikh-u3?)5C$Il{~G<e(i`>^^9u$G9^nNN<^b0g_aOwZ
+S`jJe^fUDEMBeJ(;Q`Ch_6{NZ68Q}f-5c;7x&!$C-1Y}E@b?TZ@cG91FDe+<<P;nl=KI$&3D^?q4C(|gB;)DM4HokD5$z5M^7Tai`TI20_dqS=
+EZ`F769KRH^857z0VVnqDJvQI>?ZN<_4N1tFZ=@l00qmv4<qvs8vgb9`v4IQ=G*8X7$U>Q84M5S@DfK31?>pz@#G-x&hi7|`UL_WJJ$088{_{e
+?->0G%Kr`Y5-JPm%}FQi?E4Hb0}%)i5$^{;-2?jNFE$YQ%I(t%76u6>HRS;W5%1_6-#ro`+XM*o^VA*51pEXF?fUHC81MrE4IAm>F$)R|1sdw{
+>g~+`=LQTD<N^=!_7~_ZG7tyy)1A2}0Q&1D;0`4EDD(3ah3?(E7uEMK56uDN0~8JN;wTIq3H{U*B_#*S{O$(=^c@ca2m<!+7xNSF^#2L!{jVGm
+3Kka_1PTon>g*XQ3-trr?GFM30RHh1;`bWG3=j441o;vs8Q38b{}1*k>C*h>{s;%+;Uz2pJR#}B81}#M`4=Dj^8v>r2nhco1RL!a*a{6O0pkoE
+^X$;Y1^p=h85$At=IrFu1^V<SDGnna4D|E#>lhvJ0RZgT*XbMs^6n7Z5bXWe8w2<04HDKKBJS=N6C<Vj?H3O66%YRu{s-|9Cg=s&1rF`&2>!hn
+36<>N8VU^c5)1w{9TnpY88H;d_}LOC^5YBS+wlMN%JJ>$Bo^&3A2s6)I{FeE|MnFU3g#*VA@K_f0TB1+11UHh9_Z}*^%VFQ0P6hw1p^A>?IrL8
+^7JGz6AvRJ$o&Hn)+qt-6B8uz=>r1g>K`Qv;1>eb3itQv4<g>{6x#g$6w&JN7xn1)`6252?Gf?s0}|uM9}o!y2iU9-Hx>OO2N(O^3-<=*un+Ve
+{1e^;(&`E{H{vYw#sc&X6#Ww-5fT#l>J<t9+X&>u^2RIq9Rmk3>H-1V>=FnHEFky~^X?fM-PZ*R`t=w367=!~>GkX2=m{a-`~VFS_yyqq_TlFm
+J>vHgzxpUd*7+yr@+2GtEZ_tF^c?`&=j#{;?F#tX+x7wr3$OSBA^86f!tOR6-x1ab_#fd89UC(o0p#fC4jAwm8XWNY{sI*Y+6Mpc<P!r1>>1-B
+>cS2N?Xw2@DkKa85aSvH4GI?}Irh`(`VIsYC*BPd_X+zV2@24{^$`sv@H5}h=LGHn9^~8L;^_|l1Ss(mDj?|e1{NAH@%8h()Z_i&{^1b=;~&uo
+_461V8vrElJ<IV33=}cO;3VGrMXl5N{`~R_^Vj#!(d6y-2k9l)3m69L0_YPI`w{UA0VF#72n8AA0`TGZ5hNPn`wPJS;qVpO3jg0F5F+;Y3JBip
+2pI7g^C%_h;tCHD2lDvy{U7}C65ht!FAfv+=oQK;9`5D+0~Zs<`W4ad5&RMu3i=b<=Q;Z#`U(KstG53C`}E#F4)^`w)gJBt<re}V{_@q%ANUXp
+|0nMM1YQU47zMHW2lWUP>kiT2EZ+bm8UDo!0R$Bh+T9)V^9UXd^X1m(7WNVp3Ka|c-Q*%1>E75f66zoMC<hAp{Ouzx4+0G1=lll-@%j4$`_k_p
+1?MX7;OX=2&D-YbA1(#?;`tv44)_Jx>kj+)1sf*=>;>Tt*7)e}>I_8x0{7_@>ebi&F3If&`~esu{2eVI8yx@s6Cotw{v-qt?ceJh650AB`w7w;
+59kmL12h8)@JR_8{t)Wnfd}yt{Sy8759BWD02CJa?e`*^6Ufl)uJ`@!Cg}dt0~Q+h1q~bu5XRaX791ey{uB`j?8)xQ>i6sl`6wU%I}_FI1LH6N
+>FNXl{QwyW#2N718Ui4~4G10u0t({s?EDY%5%B@}<@g^61o9T?{0JB92nFEy4dm?n{}c@m_c1aA;|=cu0{b8t9Q=mk82|M6<PY-WBIMxhAouLe
+{~WCr@7wU=2L=N02oC=Y==<*BR@4IO(*ME<7Vs1s78VZH<q--U2L|x``1&vN9U#*Q5)Kvd;TO*R90d0G{w@m<`T;uo<m2%lFAf3V-1ztL?&tCW
+D&HO7^$Z6I>-_xo>;+dV+4R^3CEYm~2i6T4>=Fnf{q+IKB=#Wh8Tu9r5%d)M{vh|i)ZzBc?GOL8A_x823JnPX)gAli7Z?NiEhX+4<O&4~!V&=s
+`X~4S{uL4(-uLFjDcT7QBhmOB;r1j58V~(6`Uws!_y7;?*#_kN4C)K*_Z9CV4hb6W6A>i&2Rje~4in(kv?>}36hlA%{N@q{8XYnNA{P6y4($XV
+^Zo!64KE!I6bSkl^&avH76}Fs01+DL{}Tq@>jv`a6#WPQ_$)pwB@E^Q{R8>x?*`ZS2p#(n^CI;d3hlo1_!tE2|L+ak*bl|M5!3VH`u6(>|Na#n
+66Pe`+{Xa?BKH0({}B2D82=;&?CuQs2>SRL1OlJfHUjtz1N95+0vjjn8}0fQBn9juHU9Fm`WF-h2@4YN^93p<8_n`3%md{5EGHB;{`3Xo_~rQg
+9UJ)V?gH)S4g~l54bT(p0tOp34A%q){3i1e1{?_N$Q;-p0|q|qHsKQH_3Ir97XSYS4+!f5^ZOYl_Uk4r4&%|O_xT7p_l^?XHw6YO@*eEg9R~Og
+HPGnv4Fw=4864v53g`I{CnzWU4hP`*|MwLE4EYqL8~Yn493tBk|NI&g>-^o-3<>@D<<0;SANSaj^UA|G1+DrG90>jF0{;Rj7#AA@>GUi0*$Vn8
+<lQm``t#}-?-U;a3>+Z}_VOnG{o)D|0tOTz7(_SdCgvhD^yL5O0vi0e66)~~_~Ho>1|H!S9Si*V-VH|u^da~P!{`(F1_K#29Vas;3kdZi2kAB!
+H0`<s;n>m}3*8Yq0_X<)AOYb7>_Qa;11m56C;IF)3;@;_=-{6a2j7$s4hYi+(>V7R_5%_m$~Ef}6YJ*r@gLyS>G;;!{T2Q4==Tx({t6q`7%?y)
+4+rx56BG|3Cf`jE-30L4{OC6Z`WfZY63YuwK@J-d_WSzu_xdjH{tL<4MFlF@91<-E4?GXi_xUMOD%Bd~`y={8{nSka8u~F4@F5VmEf?|a@bJw%
+{OSx54-gIk1@jE?^CH+A4<GX#=KmTQ^8EDmCfY4E3ho07&k`sL!qC*-*v|(LAr|!t`!o3E=l=jD2IagBv+d>z@+8>R@bU^08W}Fi|LMaT3H00s
+1p5;487CbH-S^`E`t%g&9tPwE^acJBFYz|w+4UI}1sp5z^dH|R_XH#y1<=0A;O7nn013|Y?;JW36cH!^AR7_U4FUn@=mGZ{{PMyC2Kep6{p?r)
+ybLG8`XK`P1n=VUH3bVJ-SZmK7a<k-ED0bS_8L6;4cH?O_CE&&Fa7ivEHKLl?1K3ZEDzf}0y-A*(=#RVAQ}k)`2Y?T+V%Y00L<b7yyy@02rbmq
+>G8w_;{3h#D+C_s^f);E0`eHQN(l!B8w=X~8w?2zF&*#l0}2|=ApRpG1{F~d<o^5k?jP*{1nl4p2VgV#^Dg@r_DA;O?B%o-@8|jpAqz4e1@0IM
+6CnfY;~^Cg_zN5SH2@~r82RETe3?AU-Td$y=l1;j98ng~`T|M<-|@}r%pVOiBN!U{K=>^D{ww|v%q+$xAqeI?D)<%>0^tJeJJ$9qFCE?d&>71K
+>;~)t0|YF~0v8GI3McvF?&}c&65Z<d{pZ{81_Gb=<?kHr?H&2G+5MXWDa08H>lp&)9}OJc0M`932<y7f{0rhQ|L*h@-ufo{>-ZWU5$|Lj9o^FS
+BL@N_vj*Pu_zvVT^#Sn$3FZeODdrIU)ENXT*$z?S^aIK@BOngt_WSL;5#aUi@BSYoHy-W{`smLAE86=X@h|BK6&xA=585FG0O<GwD8()b`r{r0
+-~RRO1tQt^2Lr_xArS5A>Kz{uwF@NR)(izSEB8D59qb)N5dRh0;2P-_B_!M7-!AYQ@Au5_`T#Za6z&<$0wf2_6C&^i917Lv-#6z49vwUC3IQqB
+{`ejc4b3*$1K7{^6u}Rw{mjw_{rfGU1PrmT@f9`yvfA6#%OKGH83Gvw8TQE?*cDR)w>b&f8ZF2S7tu5$;Royd_uXk6zrYQ-8wD^9vFZQ-`3?yV
+S{X#r|0<*+P7V$4_0;7N4Hn84Iu!Zh#_PNs=^!y41K}6w0si{>?;hRHFck(5;Q<}^GAkAn867j|?kD>G3IGD>`uGah@wE3U+Z-15_!8ar925!+
+_vrif4c`#o{q+I!1_&+s8X^T73jIeq?5_RdyX5KZBmf59-68<m==~%A3jWUX_tpLx&JFrLB>B=F8Y>$d@}njCBJJGR`~v9g@)!5;2p_2gyEf?>
+_U{kf_5jl;7t8quJmJ0;0RA`Z%N;QN00|=?+VK+q-UbEu5lJ;H2F2ef6w?F989M3@%ryGoF6Iah`wpPY5!eE+j}IF2)b%hv^X3LG@A4S+z9jD<
+-&Ggd3MR(+-nk7KG3(R{`61B=1S%odR`C1V?&S6GGujXQ0J!k~9@_of<R<Cq7wp3aH1O;%?eF<O{SgKG9<Ji#B?8+I9XJii0}~xD$jk&|&G98G
+_T%-+<}m^d+6g)b7abqn7PP=1-2}DbF(&OA`@U`L$k)T||MjcZJ~0>q9r8UsMCA=#83i1|>MIEE59$>a?)~iZ8q)Ol^c}Dm;VV@h<>?>{_a6QI
+8Y$KN4oVH}8VlFGH#pJ+^w0Mv)9l;=_3JJ;@HxyC*qKoT4%GE3{=QBgG%EedFz6EK8Qksz`~xrj-0w>)(Y_8w>KgUu8+rjRK)T@x!sYT02PC;X
+EA}Wa92f)*)FB!D`1U9oDCgw=EeH7t85b!i?;9003Jd=8z}e{dDfIsl3=;-76W8v+W$9MWzpIuSD$o@g3a%L8*f|jM@G~PM#{(4y_uInEF7yc^
+7!%>{{udgU!tU(%1sA%{xBUbs8u{)A?BFy2@!u9H*-#zV_Zad9^a&OK5Ch=&0WB6M4gE3u&(Zk*JM%N*Bk|uS4EF@03I@{j)adFo{1@pe1?>(b
+Dd+df;wS<ZEZ!m;7$gDo^9?L7EfgRQ2>9=w^BMo-s44dipeh9u1Hw4v4i6gt7}NP5{t*QaIQ<#@=N0V*GWY6}6yFLC^yLKG&F2#F;VAP3<tYEV
+1F9MZD&!X<4fFr<{1qMr^djH|5F-#O=kyo<+(jbo92eRG6E*=M2ovxM_1owP7XQe*7Ztlg6bU2J`UeqBB<uzb``6#*DIE7B9pwNe7b7qYHwEey
+0sJT4+~@M>^WMx8(ipu5HZu+%PqH@l2e#^6{23h30PgSk7SsIe`4sKf3LNLmr2_izIo-?J)x@hg7Z5ceHx%jk3lIwh@dPQ`<tskzCqF;q7xVuK
+^yT{(2=DYD2<`9a>C_Yr&F#Ou_yhwH_$B=B%o8EZ=n(ta%HZ}C{O0=#^bH;8(L5;$)<y%U1{Dh-7#`Rk2I&?M?d|^N3FAiz{Pg?O=_LCNM+o5z
+9zf|J{PN=P5)<1-Hsu&c3=b*!`x6l#|HvXS1M(H{2MZId3HZ<f5bppW_~PyhBP+lA*#ZR}5TnHc0t)pP?E*XsyaX@`^%WJ+?E&l)>Ex;5_6air
++UgJ?6gVCCX~_T?84bkq85H~g2|f4<$`KN((XJsDFDm}uKne1W?fe1k0TVR8*W(1!CJX@A#SF3w$Of;y@-Gqn20rvA*YV{9>k=mpE&c5f75dot
+ECu`e|NH&<@!mK4JKHN0Aoon{2@e7j4H_Kt=idnV=inan1nMdjC&~!|^&S%V6#WJW@#)~>ffv`LCfpPt@bBjg4;~};88-{<=?Fyx!Wrn$<j^4`
+4<q>q;s_bq?hf@C7TEn003XNI{1z++3J?YC8xRy867~!i<0JD0xB(gP+XT`h7U&%2!qgev<Pz=v-z6Rd`4j-^`~xiA|0og-+Uy|KCJO=R`Q#ES
+9|;#j74Gi);QJZ^%s|rZ=LQcI0QC$H0|@^F><c9aCiV&*xW(=P^7rWVFVV#IAkOC;&ieKELGutn2mLe{%lRAuD(V0PBl+nM7ai2~1t2N)0|W;7
+=rZmN$}S%M)chO#_WAS(9tq&~GZ4=OCJ;N=6YeWD`{NYZ&LKKGI3(N6KlB&^_T$VO2@3@N8Sp4R3Mt9-M=1O)0}lco^7#_y0YT>R^Z^3n@D=Xk
+`u_OaBIHU9$txQMyA1ORuRf?G^6uvX=m{CXAoc42#UuhT<p&iF4hRw0{Q=JL9r5fA{wew&+zK8WJR1}b4I~%p9sAoGJpdy0_6Hjn^8h^%84N57
+|Lz+Z3F{37#vRrS=Qr%_0|5c%_y_hx)dKVJ?kE_o_Vgsr0udkn*T?P~<mmMe6&LaN6Z!}LuMG7HHx$~$^bFSw=L;$H6-n6C$oUrn<@osL;>HaF
+79<Sk1N9O7|MCb8ycYQD*yj`t@C)P$<MIKs>FppF+xyWT;O`;o{Ot`5Ao&Rd2?ZMa9^29bD(e2y?f2i^Ee7%&B+Duc;6C^X1=be{<<uz+2Ljq1
+?D<0iMjrhS_$unSKI<Lp{?NJ&O4~9N^(Nk|6w30vB&8Vwzu)f<L1a>)2)^&U7>-Nk(h!dX46G6%Tg4IyY#K2l@#}%u4ff$v8m<&J
+"""
