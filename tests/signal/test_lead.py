@@ -160,13 +160,13 @@ def test_leads_that_began_at_different_times_go_together_and_leave_the_given_sta
 
 def test_leads_together_that_lie_alike_are_filtered_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = list[int]()
-    step = FirBank.step
+    over = FirBank.over
 
-    def counted(bank: FirBank, state: Floats, block_mv: Floats) -> tuple[Floats, tuple[Floats, ...]]:
-        rows.append(block_mv.shape[0] if block_mv.ndim == 2 else 1)
-        return step(bank, state, block_mv)
+    def counted(bank: FirBank, joined: Floats) -> tuple[Floats, ...]:
+        rows.append(joined.shape[0] if joined.ndim == 2 else 1)
+        return over(bank, joined)
 
-    monkeypatch.setattr(FirBank, "step", counted)
+    monkeypatch.setattr(FirBank, "over", counted)
     together(LeadAnalyser.design(FS_HZ), [np.split(heart_mv()[:1300], 20)] * 7)
     assert rows.count(7) >= 15
     assert rows.count(1) <= 2 * 7  # a lead begins alone

@@ -71,16 +71,16 @@ class FirBank:
     def step(self, state: Floats, block_mv: Floats) -> tuple[Floats, tuple[Floats, ...]]:
         """Take `n` >= 1 samples, shape (n,) or (leads, n), mV; give the next state and `n` samples of each filter."""
         joined = np.concatenate((state, block_mv), -1)
-        tail = joined[..., -2 * self.half :]
+        return joined[..., -2 * self.half :], self.over(joined)
+
+    def over(self, joined: Floats) -> tuple[Floats, ...]:
+        """The outputs of `step` for a state and a block that are joined already."""
         if joined.ndim == 1:
-            return tail, tuple(np.correlate(joined, kernel) for kernel in self.kernels)
+            return tuple(np.correlate(joined, kernel) for kernel in self.kernels)
         # leads one after the other: what reaches from one into the next is left out
-        row, n = joined.shape[1] * joined.itemsize, block_mv.shape[1]
-        flat, strides = joined.ravel(), (row, joined.itemsize)
-        shape = (joined.shape[0], n)
-        return tail, tuple(
-            np.ndarray(shape, np.float64, np.correlate(flat, kernel), 0, strides) for kernel in self.kernels
-        )
+        size, flat = joined.itemsize, joined.ravel()
+        shape, strides = (joined.shape[0], joined.shape[1] - 2 * self.half), (joined.shape[1] * size, size)
+        return tuple(np.ndarray(shape, np.float64, np.correlate(flat, kernel), 0, strides) for kernel in self.kernels)
 
 
 def lowpass_kernel(half: int, cut_hz: float) -> Floats:

@@ -319,14 +319,14 @@ class LeadAnalyser:
         """Resample and filter, shape (..., n): one lead, or several at once, with the same bits."""
         resample, inner = self.resampler.step(chain.resample, filled, chain.resample.n_out + n_frames * FRAME)
         baseline, level = self.baseline.step(chain.baseline, inner)
-        fir, (clean, even, odd, slow_even, slow_odd) = self.bank.step(chain.fir, level)
-        fast = np.concatenate((chain.fir[..., HALF:], level[..., :-HALF]), -1)
-        fast -= clean
+        window = np.concatenate((chain.fir, level), -1)
+        clean, even, odd, slow_even, slow_odd = self.bank.over(window)
+        fast = window[..., HALF:-HALF] - clean
         joined = np.concatenate((chain.raw, inner), -1)
         raw, kept = joined[..., :-HALF], joined[..., -HALF:]
         inner -= level
         wave = Conditioned(clean, raw, _modulus(even, odd), _modulus(slow_even, slow_odd), fast, inner)
-        return Chain(resample, kept, baseline, fir), wave
+        return Chain(resample, kept, baseline, window[..., -2 * HALF :]), wave
 
     def _marred(self, state: LeadState, chunk: Floats, got: _Collected) -> None:
         """One frame of a lead that has, or had just now, samples missing; or that begins."""

@@ -97,14 +97,24 @@ class Resampler:
         after = ResampleState(joined[..., -2 * self.half :], n_in, n_out)
         if n_out == state.n_out:
             return after, joined[..., :0]
-        column = joined[..., None]
-        parts = []
-        for first in range(state.n_out, n_out, _PLANNED):
+        return after, self._outputs(joined, state, n_out)
+
+    def _outputs(self, joined: Floats, state: ResampleState, n_out: int) -> Floats:
+        """The output samples up to `n_out`, from source samples `state.n_in - 2 * half` on."""
+        n, parts = n_out - state.n_out, []
+        step, uneven = divmod(_PLANNED * self.num, self.den)
+        many = n // _PLANNED if n % _PLANNED == 0 and not uneven else 1  # fifties that one matrix gives
+        for first in range(state.n_out, n_out, _PLANNED * many):
             whole, rest = divmod(first * self.num, self.den)  # Python integers: exact after any number of years
             matrix = self._plan(rest, min(_PLANNED, n_out - first))
-            start = whole + self.half + 1 - state.n_in
-            parts.append(np.matmul(matrix, column[..., start : start + matrix.shape[1], :])[..., 0])
-        return after, parts[0] if len(parts) == 1 else np.concatenate(parts, -1)
+            start, size = whole + self.half + 1 - state.n_in, joined.itemsize
+            shape, strides = (
+                (*joined.shape[:-1], many, matrix.shape[1], 1),
+                (*joined.strides[:-1], step * size, size, size),
+            )
+            columns: Floats = np.ndarray(shape, np.float64, joined, start * size, strides)
+            parts.append(np.matmul(matrix, columns).reshape(*joined.shape[:-1], -1))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, -1)
 
     def step_mask(self, tail: NDArray[np.bool_], block: NDArray[np.bool_], state: ResampleState, n_out: int) -> Ints:
         """Which of the output samples up to `n_out` touch a marked source sample, as positions in the output.

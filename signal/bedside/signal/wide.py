@@ -174,10 +174,12 @@ def measure(lead_mv: Floats, at: int, rr_s: float) -> tuple[Floats, float] | Non
     if around.size < 2 * half + 1 or part.size < 2 * reach + 3:
         return None
     swing_mv = float(around.max() - around.min())
-    if not swing_mv >= SWING_MV or bool(np.isnan(part).any()):
+    if not swing_mv >= SWING_MV:  # NaN too
         return None
     slope = part[2:] - part[:-2]
     energy = np.add.accumulate(slope * slope)
+    if math.isnan(energy[-1]):  # a sample was not seen
+        return None
     low, high = energy.searchsorted(energy[-1] * _SHARES)
     return around, float(high - low) / FS_HZ
 
