@@ -10,6 +10,7 @@ Fed by R peaks in seconds of the stream; pure.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 RR_KEPT = 12
@@ -49,7 +50,11 @@ class RateMeter:
         return RateState()
 
     def beat(self, state: RateState, at_s: float) -> RateState:
-        """Take an R peak at `at_s` (seconds since the stream began; in order)."""
+        """Take an R peak at `at_s` (seconds since the stream began); one that is not after the last is passed over.
+
+        Raises `ValueError` when `at_s` is not finite.
+        """
+        _finite(at_s, "at_s")
         if state.last_s is None or state.blind:
             return replace(state, last_s=at_s, blind=False)
         rr_s = at_s - state.last_s
@@ -72,7 +77,13 @@ class RateMeter:
         return replace(state, blind=True)
 
     def read(self, state: RateState, at_s: float, unusable_s: float = 0.0, reason: str | None = None) -> Rate:
-        """The rate at `at_s`; `unusable_s`: for how long the lead could not be believed until now, and why."""
+        """The rate at `at_s`; `unusable_s`: for how long the lead could not be believed until now, and why.
+
+        Raises `ValueError` when `at_s` is not finite, or `unusable_s` negative or no number.
+        """
+        _finite(at_s, "at_s")
+        if not unusable_s >= 0.0:
+            raise ValueError(f"unusable_s: expected 0 or more, got {unusable_s!r}")
         if unusable_s > HOLD_S or reason in ("lead_off", "missing"):
             return Rate(None, reason)
         if state.last_s is not None and at_s - state.last_s >= NO_BEAT_S and unusable_s == 0.0:
@@ -83,3 +94,8 @@ class RateMeter:
         if min(fresh[-RR_MIN:]) > SLOW_RR_S:
             fresh = fresh[-RR_KEPT_SLOW:]
         return Rate(60.0 * len(fresh) / sum(fresh), None, held=unusable_s > 0.0)
+
+
+def _finite(seconds: float, name: str) -> None:
+    if not math.isfinite(seconds):
+        raise ValueError(f"{name}: expected finite seconds, got {seconds!r}")

@@ -16,6 +16,7 @@ Fed by the lead analyser and the beat classifier; pure, causal.
 from __future__ import annotations
 
 import copyreg
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
@@ -43,6 +44,7 @@ PAUSE_S = 2.0
 NOISE_S = 3.0
 RR_S = (0.2, 2.5)
 PATTERN_KEPT = 9
+WILD_MV = 1e9  # more is no lead
 OWN_WITNESS = "wide QRS against the patient's own"
 ALONE_WITNESS = "wide QRS, the patient's own not known yet"
 
@@ -179,7 +181,11 @@ class RhythmAnalyser:
         )
 
     def step(self, state: RhythmState, new: RhythmInput) -> tuple[RhythmState, RhythmOutput]:
-        """Take what is new; give the next state and what it means."""
+        """Take what is new; give the next state and what it means.
+
+        Infinite samples count as not seen. Raises `ValueError` naming `clean_mv` when it is not float64 (n,).
+        """
+        new = _checked(new)
         state = RhythmState(*_fields(state))
         out: list[Episode] = []
         pauses: list[Pause] = []
@@ -200,6 +206,15 @@ class RhythmAnalyser:
         """End whatever is open at clean index `at`, because the stream ends or begins anew."""
         still = [*state.open.values(), *([state.base] if state.base is not None else [])]
         return tuple(replace(one, end=max(at, one.onset)) for one in still)
+
+
+def _checked(new: RhythmInput) -> RhythmInput:
+    clean_mv = new.clean_mv
+    if clean_mv.ndim != 1 or clean_mv.dtype != np.float64:
+        raise ValueError(f"clean_mv: expected float64 (n,), got {clean_mv.dtype} {clean_mv.shape}")
+    if math.isfinite(clean_mv.dot(clean_mv)):
+        return new
+    return replace(new, clean_mv=np.where(np.abs(clean_mv) < WILD_MV, clean_mv, np.nan))
 
 
 def _begin(state: RhythmState, episode: Episode, out: list[Episode]) -> None:
