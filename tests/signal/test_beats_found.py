@@ -101,7 +101,7 @@ def test_a_finder_whose_evidence_is_turned_round_fails_that_check() -> None:
         sound.resampler,
         sound.baseline,
         sound.bank,
-        BeatFinder(weights=tuple(-weight for weight in sound.finder.weights)),
+        BeatFinder(net=sound.finder.net._replace(out=-sound.finder.net.out, base=-sound.finder.net.base)),
     )
     lead_mv = lead(beats, beats[-1][0] + 1.0, 130.0)
     missed, false = missed_and_false([at for at, _ in beats], found_s(lead_mv, 130.0, broken))

@@ -1,4 +1,4 @@
-"""Commands over recordings: `bedside analyze`, `bedside evaluate beats`."""
+"""Commands over recordings: `bedside analyze`, `bedside evaluate beats`, `bedside evaluate noise`."""
 
 from __future__ import annotations
 
@@ -97,3 +97,40 @@ def delineation(folder: Path, leads: tuple[str, ...], peer: bool, as_json: bool,
     if keep:
         write_figures(document, FIGURES, "bedside evaluate delineation DIR")
     click.echo(json.dumps(document, indent=1) if as_json else as_table(document))
+
+
+@evaluate.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--noise", "noise_folder", type=click.Path(path_type=Path), required=True, help="Where em, ma, bw are.")
+@click.option("--records", help="Names with commas (default: all).")
+@click.option("--kinds", default="em,ma,bw", show_default=True, help="Noise recordings, with commas.")
+@click.option("--snr", default="24,18,12,6,0,-6", show_default=True, help="Ratios in dB, with commas.")
+@click.option("--minutes", type=click.FloatRange(7, 60), default=15.0, show_default=True, help="Of each record.")
+@click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--write", "keep", is_flag=True, help=f"Keep the figures in {FIGURES}/.")
+def noise(
+    folder: Path,
+    noise_folder: Path,
+    records: str | None,
+    kinds: str,
+    snr: str,
+    minutes: float,
+    processes: int,
+    as_json: bool,
+    keep: bool,
+) -> None:
+    """Beats of the clean records in FOLDER with real noise added, beside wfdb's xqrs and sleepecg: a table by SNR."""
+    from bedside.core.errors import SetupError
+    from bedside.evaluate import noise as stress
+
+    try:
+        snrs_db = [float(one) for one in snr.split(",")]
+    except ValueError as error:
+        raise SetupError(f"--snr {snr}: not numbers with commas", hint="give decibels, as in 24,12,0") from error
+    strips = stress.records_of(folder, records.split(",") if records else None, minutes)
+    results = stress.stress(strips, stress.noises_of(noise_folder, kinds.split(",")), snrs_db, processes)
+    document = stress.summary(results)
+    if keep:
+        stress.write_figures(document, FIGURES)
+    click.echo(json.dumps(document, indent=1) if as_json else stress.as_table(document))

@@ -8,39 +8,39 @@ from __future__ import annotations
 
 import math
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from bedside.signal.evidence import (
-    BEATS_KEPT,
-    CLOSE,
-    OTHERS_KEPT,
-    USUAL_SINCE,
-    WEIGHTS,
-    Hump,
-    Other,
-    Scene,
-    Usual,
-    evidence,
-    logit,
-    overdue_logit,
-    usual_of,
-)
+from bedside.signal.beat_weights import NET
+from bedside.signal.evidence import CLOSE, Hump, Memory, Net, Sight, Usual, accepted, evidence, overdue_logit, rejected
 from bedside.signal.resample import Floats
 
 HISTORY = 500  # samples of envelopes and lead that are kept: 2 s
 WAIT = 45  # samples (0.18 s) after a hump before it is judged: what follows may be larger
 EDGE = 15  # samples (60 ms) on each side of the hump's top in which its R peak lies
+DOUBTED = 6.0  # a beat with less ln(odds) may still be taken back:
+HORIZON = 110  # until a hump this long after it (0.44 s) is judged
+MARGIN = 0.5  # by how much more likely (ln) the other reading must be
 _APART = 20  # samples (80 ms): two tops closer than that are one hump
 _SHAPE = 24  # samples (96 ms) on each side of the top that make up a hump's shape
+_BEFORE, _AFTER = 70, 46  # samples (280 and 184 ms) of its context
 _FLOOR_SPAN = 375  # samples (1.5 s)
 FLOOR_MV = 0.03  # an envelope below this is no beat: a QRS of about 0.1 mV
-FLOOR_SHARE = 0.05  # nor one below this share of the usual beat
+FLOOR_SHARE = 0.1  # nor one below this share of the usual beat
 
 
-@dataclass
+class Doubt(NamedTuple):
+    """The other reading of the last beat: that it was none."""
+
+    at: int
+    memory: Memory
+    stands: float  # ln(likelihood) of the reading that is told
+    falls: float  # and of this one
+
+
+@dataclass(slots=True)
 class BeatState:
     """Memory of one lead. Arrays and tuples are never written to, so a shallow copy is a fork."""
 
@@ -49,14 +49,18 @@ class BeatState:
     envelope: Floats  # (HISTORY,) mV
     slow: Floats  # (HISTORY,) mV
     pending: tuple[tuple[int, float], ...]  # humps not yet judged: index, height
-    beats: tuple[Hump, ...]
-    others: tuple[Other, ...]
-    beat_shapes: Floats  # (OTHERS_KEPT, _SHAPE + 1), each of length 1; newest last
-    other_shapes: Floats
-    usual: Usual | None
-    level: float  # what a QRS's envelope reaches, mV
-    noise: float  # what other humps reach, mV
-    polarity: float  # running sign of the R peaks, -1..1
+    memory: Memory
+    doubt: Doubt | None
+
+    @property
+    def beats(self) -> tuple[Hump, ...]:
+        """The last beats, newest last."""
+        return self.memory.beats
+
+    @property
+    def usual(self) -> Usual | None:
+        """What they were like."""
+        return self.memory.usual
 
 
 class BeatOutput(NamedTuple):
@@ -80,32 +84,37 @@ class BeatFrame(NamedTuple):
 class BeatFinder:
     """Judges every hump of the envelope once, `WAIT` samples after its top.
 
-    Instead of one threshold that adapts, the odds of being a beat are weighed from some thirty measures
-    relative to the last nine beats and eight other humps: height, slope, width, shape (correlation), place in
-    the rhythm, what follows. A long pause lowers what is asked (the causal form of search-back). A beat
-    may be withdrawn when a more certain one follows within 0.2 s. Ideas from Pan & Tompkins 1985,
-    doi:10.1109/TBME.1985.325532 (running levels, T wave by slope) and Hamilton & Tompkins 1986,
-    doi:10.1109/TBME.1986.325695 (medians); new here: the measures are weighed together by a fitted line.
+    Instead of one threshold that adapts, the odds of being a beat are weighed from some fifty measures
+    relative to the last nine beats and eight other humps: height, slope, width, shape and surroundings
+    (correlation), place in the rhythm, what follows, and how noisy the lead is. A long pause lowers what is
+    asked (the causal form of search-back). A beat that is not certain is remembered in two readings, as a beat
+    and as none; the humps of the next 0.44 s are judged under both, and it is withdrawn when the second
+    reading explains them better: so a P wave as tall as its QRS, or a QRS told from its T wave only by what
+    came after. Ideas from Pan & Tompkins 1985, doi:10.1109/TBME.1985.325532 (running levels, T wave by slope)
+    and Hamilton & Tompkins 1986, doi:10.1109/TBME.1986.325695 (medians); new here: the measures are weighed
+    together by a fitted net, and two readings compete.
     """
 
-    weights: tuple[float, ...] = WEIGHTS
+    net: Net = NET
 
     def initial(self) -> BeatState:
         """State before the first sample."""
-        empty, shapes = np.zeros(HISTORY), np.zeros((OTHERS_KEPT, _SHAPE + 1))
-        return BeatState(0, empty, empty, empty, (), (), (), shapes, shapes, None, 0.0, 0.0, 0.0)
+        empty = np.zeros(HISTORY)
+        return BeatState(0, empty, empty, empty, (), Memory.empty(), None)
 
     def step(
         self, state: BeatState, wave_mv: Floats, envelope_mv: Floats, slow_mv: Floats
     ) -> tuple[BeatState, BeatOutput]:
         """Take one frame, shape (n,) each, 1 <= n <= 100; envelopes 0 where the lead was not seen."""
         n = wave_mv.size
-        state = replace(
-            state,
-            n=state.n + n,
-            wave=np.concatenate((state.wave[n:], wave_mv)),
-            envelope=np.concatenate((state.envelope[n:], envelope_mv)),
-            slow=np.concatenate((state.slow[n:], slow_mv)),
+        state = BeatState(
+            state.n + n,
+            np.concatenate((state.wave[n:], wave_mv)),
+            np.concatenate((state.envelope[n:], envelope_mv)),
+            np.concatenate((state.slow[n:], slow_mv)),
+            state.pending,
+            state.memory,
+            state.doubt,
         )
         self._collect(state, n)
         found: list[Hump] = []
@@ -154,18 +163,23 @@ class BeatFinder:
 
     def forget_rhythm(self, state: BeatState) -> BeatState:
         """After a hole the time since the last beat means nothing; levels and shapes stay."""
-        return replace(state, beats=(), usual=None)
+        memory = state.memory._replace(beats=(), rows=state.memory.rows[:0], usual=None)
+        return BeatState(state.n, state.wave, state.envelope, state.slow, state.pending, memory, None)
 
     def _collect(self, state: BeatState, n_new: int) -> None:
         """Append the envelope's new local maxima to `pending`."""
         part = state.envelope[-n_new - 2 :]
-        middle, floor = part[1:-1], max(FLOOR_MV, FLOOR_SHARE * state.level)
-        # A top beside a sample that was not seen (0) is the edge of a hole.
-        tops = np.flatnonzero((middle > part[:-2]) & (middle >= part[2:]) & (middle > floor) & (part[2:] > 0))
+        rises = part[1:] > part[:-1]
+        tops = np.flatnonzero(rises[:-1] > rises[1:])
+        if tops.size == 0:
+            return
+        floor = max(FLOOR_MV, FLOOR_SHARE * state.memory.level)
         first = state.n - n_new - 1
         pending = list(state.pending)
         for offset in tops.tolist():
-            height = float(middle[offset])
+            height = float(part[offset + 1])
+            if height <= floor or part[offset + 2] == 0.0:  # a top beside a sample that was not seen: a hole's edge
+                continue
             if pending and first + offset - pending[-1][0] < _APART:
                 if height <= pending[-1][1]:
                     continue
@@ -174,85 +188,101 @@ class BeatFinder:
         state.pending = tuple(pending)
 
     def _judge(self, state: BeatState, found: list[Hump], retracted: list[Hump]) -> None:
-        (at, height), *rest = state.pending
-        state.pending = tuple(rest)
-        hump = self._measure(state, at, height)
-        shape = self._shape(state, at)
-        hump = hump._replace(logit=self.odds(hump, self._scene(state, shape, rest)))
-        last = state.beats[-1] if state.beats else None
-        if hump.logit > 0 and last is not None and min(at - last.at, hump.r_at - last.r_at) < CLOSE:
-            if hump.logit > last.logit and abs(hump.r_at - last.r_at) > EDGE:  # closer: the same R peak again
-                retracted.append(last)
-                last_shape = state.beat_shapes[-1]
-                state.beats = state.beats[:-1]
-                state.usual = usual_of(state.beats)
-                state.beat_shapes = np.concatenate((state.beat_shapes[:1], state.beat_shapes[:-1]))
-                self._reject(state, last, last_shape)
+        sight = self._look(state)
+        state.pending = state.pending[1:]
+        memory, doubt = state.memory, state.doubt
+        logit, yes, twin = self._read(sight, memory)
+        if doubt is not None:
+            if sight.hump.at - doubt.at > HORIZON:
+                doubt = None
             else:
-                hump = hump._replace(logit=-hump.logit)
-        if hump.logit > 0:
-            found.append(hump)
-            self._accept(state, hump, shape)
+                other_logit, other_yes, _ = self._read(sight, doubt.memory)
+                if twin:
+                    other_yes = False  # the same R peak again: no reason to take back what was told
+                doubt = doubt._replace(
+                    stands=doubt.stands + _ln_odds_to_ln(logit if yes else -logit),
+                    falls=doubt.falls + _ln_odds_to_ln(other_logit if other_yes else -other_logit),
+                )
+                if not (yes or other_yes):
+                    doubt = doubt._replace(memory=rejected(doubt.memory, sight, other_logit))
+                elif doubt.falls > doubt.stands + MARGIN:
+                    retracted.append(memory.beats[-1])
+                    memory, logit, yes, doubt = doubt.memory, other_logit, other_yes, None
+                else:
+                    doubt = None
+        if yes:
+            state.memory = accepted(memory, sight, logit)
+            found.append(state.memory.beats[-1])
+            if logit < DOUBTED:
+                doubt = Doubt(
+                    sight.hump.at, rejected(memory, sight, logit), _ln_odds_to_ln(logit), _ln_odds_to_ln(-logit)
+                )
         else:
-            self._reject(state, hump, shape)
+            state.memory = rejected(memory, sight, logit)
+        state.doubt = doubt
 
-    def odds(self, hump: Hump, scene: Scene) -> float:
+    def _read(self, sight: Sight, memory: Memory) -> tuple[float, bool, bool]:
+        """ln(odds) of a beat, the verdict, and whether it is the last beat's R peak again."""
+        logit = self.odds(sight, memory)
+        if not memory.beats:
+            return logit, logit > 0, False
+        last, hump = memory.beats[-1], sight.hump
+        twin = abs(hump.r_at - last.r_at) <= EDGE
+        return logit, logit > 0 and min(hump.at - last.at, hump.r_at - last.r_at) >= CLOSE, twin
+
+    def odds(self, sight: Sight, memory: Memory) -> float:
         """ln(odds) that the hump is a beat; above 0 it is taken for one."""
-        return logit(evidence(hump, scene), self.weights) + overdue_logit(hump, scene)
+        return self.net.logit(evidence(sight, memory)) + overdue_logit(sight, memory)
 
-    def _scene(self, state: BeatState, shape: Floats, rest: list[tuple[int, float]]) -> Scene:
-        return Scene(
-            state.beats,
-            state.others,
-            state.usual,
-            state.level,
-            state.noise,
-            float(np.add.reduce(state.envelope[-_FLOOR_SPAN:])) / _FLOOR_SPAN,
-            float((state.beat_shapes @ shape).max()),
-            (state.other_shapes @ shape).tolist(),
-            rest,
+    def _look(self, state: BeatState) -> Sight:
+        """Measure the oldest pending hump and what is around it."""
+        at, height = state.pending[0]
+        middle = at - state.n + HISTORY
+        shape = state.wave[middle - _SHAPE : middle + _SHAPE + 1 : 2]
+        shape = shape - float(np.add.reduce(shape)) / shape.size
+        slopes = shape[1:] - shape[:-1]
+        context = state.wave[middle - _BEFORE : middle + _AFTER : 4]
+        context = context - float(np.add.reduce(context)) / context.size
+        wave = state.wave[-_FLOOR_SPAN:]
+        next_height, next_after = 0.0, CLOSE
+        for later, one in state.pending[1:]:
+            if later - at < CLOSE and one > next_height:
+                next_height, next_after = one, later - at
+        return Sight(
+            self._measure(state, at, height, middle),
+            shape / math.sqrt(float(shape @ shape) + 1e-12),
+            context / math.sqrt(float(context @ context) + 1e-12),
+            slopes / math.sqrt(float(slopes @ slopes) + 1e-12),
+            float(np.add.reduce(state.envelope[-_FLOOR_SPAN:])) / _FLOOR_SPAN + 1e-9,
+            float(np.add.reduce(state.slow[-_FLOOR_SPAN:])) / _FLOOR_SPAN,
+            float(np.add.reduce(np.abs(wave[2:] - wave[:-2]))) / _FLOOR_SPAN,
+            next_height,
+            next_after,
         )
 
-    def _accept(self, state: BeatState, hump: Hump, shape: Floats) -> None:
-        state.beats = (*state.beats[1 - BEATS_KEPT :], hump)
-        state.beat_shapes = np.concatenate((state.beat_shapes[1:], shape[None]))
-        state.usual = usual_of(state.beats)
-        heights = sorted(beat.height for beat in state.beats)
-        middle = heights[len(heights) // 2]
-        state.level = middle if len(heights) >= 3 or state.level == 0.0 else 0.5 * (state.level + middle)
-        state.polarity += 0.2 * (math.copysign(1.0, hump.amplitude_mv) - state.polarity)
-
-    def _reject(self, state: BeatState, hump: Hump, shape: Floats) -> None:
-        state.others = (*state.others[1 - OTHERS_KEPT :], Other(hump.at, hump.height, hump.since))
-        state.other_shapes = np.concatenate((state.other_shapes[1:], shape[None]))
-        state.noise += 0.15 * (min(hump.height, state.level or hump.height) - state.noise)
-
-    def _shape(self, state: BeatState, at: int) -> Floats:
-        """The hump's wave at 125 Hz, without its mean, of length 1."""
-        start = at - state.n + HISTORY - _SHAPE
-        part = state.wave[start : start + 2 * _SHAPE + 1 : 2]
-        part = part - float(np.add.reduce(part)) / part.size
-        shape: Floats = part / math.sqrt(float(part @ part) + 1e-12)
-        return shape
-
-    def _measure(self, state: BeatState, at: int, height: float) -> Hump:
+    def _measure(self, state: BeatState, at: int, height: float, middle: int) -> Hump:
         """Measure a hump and find its R peak: the largest deflection, of the usual sign when it is close."""
-        start = at - state.n + HISTORY - EDGE
-        end = start + 2 * EDGE + 1
+        start, end = middle - EDGE, middle + EDGE + 1
         part = state.wave[start:end]
         rest_mv = 0.5 * float(part[0] + part[-1])
         up, down = int(part.argmax()), int(part.argmin())
         up_mv, down_mv = float(part[up]) - rest_mv, rest_mv - float(part[down])
-        upright = up_mv * (1.0 + 0.5 * state.polarity) >= down_mv * (1.0 - 0.5 * state.polarity)
+        upright = up_mv * (1.0 + 0.5 * state.memory.polarity) >= down_mv * (1.0 - 0.5 * state.memory.polarity)
         offset, amplitude_mv = (up, up_mv) if upright else (down, -down_mv)
+        slope = part[2:] - part[:-2]
         return Hump(
             at=at,
             height=height,
             r_at=at - EDGE + offset,
             amplitude_mv=amplitude_mv,
-            steepness=float(np.abs(part[2:] - part[:-2]).max()),
+            steepness=float(np.abs(slope).max()) + 1e-6,
+            sharpness=float(np.abs(slope[4:] - slope[:-4]).max()) + 1e-6,
             slow=float(state.slow[start:end].max()) / height,
-            swing=up_mv + down_mv,
+            swing=up_mv + down_mv + 1e-6,
             width=float(np.count_nonzero(state.envelope[start - 10 : end + 10] > 0.5 * height)),
-            since=min(at - state.beats[-1].at, 1000) if state.beats else USUAL_SINCE,
         )
+
+
+def _ln_odds_to_ln(logit: float) -> float:
+    """ln of the probability that these ln(odds) stand for."""
+    return -math.log1p(math.exp(-logit)) if logit > -30.0 else logit

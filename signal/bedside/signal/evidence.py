@@ -1,6 +1,6 @@
-"""What speaks for and against a hump of the QRS envelope being a beat, weighed by a learned line.
+"""What speaks for and against a hump of the QRS envelope being a beat, weighed by a small fitted net.
 
-Fed by `beats.py` with one hump and what was usual lately; pure arithmetic on plain floats.
+Fed by `beats.py` with one hump and what was usual lately; pure arithmetic on floats and small arrays.
 """
 
 from __future__ import annotations
@@ -8,13 +8,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from operator import mul
 from typing import NamedTuple
 
+import numpy as np
+
+from bedside.signal.resample import Floats
+
 USUAL_RR = 200  # internal samples, 0.8 s: taken until intervals are known
+USUAL_SINCE = 250  # internal samples, 1 s: taken where no beat is known
 CLOSE = 50  # internal samples, 0.2 s: no two beats of a human heart lie closer
+NEAR = 90  # internal samples, 0.36 s: a hump within this before a beat may be its P wave
 BEATS_KEPT = 9
 OTHERS_KEPT = 8
+SHAPE = 25  # values of a hump's shape: 192 ms at 125 Hz
+SLOPES = 24  # values of a hump's slopes: changes of its shape over 8 ms
+CONTEXT = 29  # values of a hump's surroundings: 280 ms before to 176 ms after it at 62.5 Hz
+FADE = 500  # internal samples in which expected heights halve once a beat is overdue
+OVERDUE_SHARE = 0.3  # humps of this share of the usual height cannot stay unexplained for long:
+OVERDUE_LOGIT = 3.0  # each second that a beat is overdue adds so much to their odds
 
 
 class Hump(NamedTuple):
@@ -25,10 +36,10 @@ class Hump(NamedTuple):
     r_at: int  # its R peak
     amplitude_mv: float  # of the R peak, signed
     steepness: float  # largest change over 8 ms, mV
+    sharpness: float  # largest bend over 24 ms, mV
     slow: float  # height of the slow envelope as a share of `height`
     swing: float  # peak to peak, mV
     width: float  # samples of the envelope above half of `height`
-    since: int  # samples since the last beat; USUAL_SINCE where none is known
     logit: float = 0.0  # filled by the judgement: ln(odds) of being a beat
 
     @property
@@ -37,12 +48,18 @@ class Hump(NamedTuple):
         return 1.0 / (1.0 + math.exp(-max(-30.0, self.logit)))
 
 
-class Other(NamedTuple):
-    """A hump that was judged to be no beat."""
+class Sight(NamedTuple):
+    """A hump and all around it that does not depend on what earlier humps were taken for."""
 
-    at: int
-    height: float
-    since: int
+    hump: Hump
+    shape: Floats  # (SHAPE,) without its mean, of length 1
+    context: Floats  # (CONTEXT,) likewise
+    slopes: Floats  # (SLOPES,) of length 1: slow noise leaves them alone
+    floor: float  # mean of the envelope over the last 1.5 s
+    slow_floor: float  # of the slow one
+    rough_floor: float  # mean change over 8 ms in that time, mV
+    next_height: float  # the tallest hump that follows within CLOSE, as far as seen; 0: none
+    next_after: int  # how long after
 
 
 class Usual(NamedTuple):
@@ -51,6 +68,7 @@ class Usual(NamedTuple):
     rr: float
     low: float  # the lowest height
     steepness: float
+    sharpness: float
     slow: float
     swing: float
     width: float
@@ -58,26 +76,74 @@ class Usual(NamedTuple):
     spread: float  # of the middle half of the intervals, in usual ones
 
 
-class Scene(NamedTuple):
-    """All that is known when a hump is judged."""
+class Memory(NamedTuple):
+    """What earlier humps were taken for. Arrays are never written to."""
 
-    beats: Sequence[Hump]
-    others: Sequence[Other]
+    beats: tuple[Hump, ...]
+    rows: Floats  # (up to BEATS_KEPT, 6): height, steepness, sharpness, slow, swing, width of the beats
+    others: Floats  # (OTHERS_KEPT, 5): index, height, samples since its beat, until the next (0: none near), steepness
+    views: Floats  # (BEATS_KEPT + OTHERS_KEPT, SHAPE + CONTEXT + SLOPES), newest last
     usual: Usual | None
-    level: float  # median height of the last beats; 0 before the first
-    noise: float  # running height of other humps
-    floor: float  # mean of the envelope over the last 1.5 s
-    alike: float  # best correlation with the shapes of the last beats
-    others_alike: Sequence[float]  # correlation with the shapes of `others`
-    rest: Sequence[tuple[int, float]]  # humps that follow, as far as seen: index, height
+    level: float  # median height of the last beats, mV; 0 before the first
+    noise: float  # running height of other humps, mV
+    polarity: float  # running sign of the R peaks, -1..1
+    agreement: float  # running likeness of beats to those before
+    doubt: float  # running uncertainty of all judgements, 0..1
+
+    @classmethod
+    def empty(cls) -> Memory:
+        """Before the first hump."""
+        others = np.zeros((OTHERS_KEPT, 5))
+        others[:, 0] = others[:, 2] = -1e6
+        views = np.zeros((BEATS_KEPT + OTHERS_KEPT, SHAPE + CONTEXT + SLOPES))
+        return cls((), np.zeros((0, 6)), others, views, None, 0.0, 0.0, 0.0, 0.5, 0.5)
 
 
-USUAL_SINCE = 250  # internal samples, 1 s: taken where no beat is known
-OVERDUE_SHARE = 0.3  # humps of this share of the usual height cannot stay unexplained for long:
-OVERDUE_LOGIT = 3.0  # each second that a beat is overdue adds so much to their odds
+def accepted(memory: Memory, sight: Sight, logit: float) -> Memory:
+    """The memory after the hump was taken for a beat."""
+    hump = sight.hump._replace(logit=logit)
+    beats = (*memory.beats[1 - BEATS_KEPT :], hump)
+    row = np.array(((hump.height, hump.steepness, hump.sharpness, hump.slow, hump.swing, hump.width),))
+    rows = np.concatenate((memory.rows[1 - BEATS_KEPT :], row))
+    view = np.concatenate((sight.shape, sight.context, sight.slopes))[None]
+    alike = float((memory.views[:BEATS_KEPT, :SHAPE] @ sight.shape).max())
+    level = float(np.sort(rows[:, 0])[len(beats) // 2])
+    if 0 < len(beats) < 3 and memory.level:
+        level = 0.5 * (memory.level + level)
+    others = memory.others
+    if hump.at - others[-1, 0] < NEAR:
+        before = hump.at - others[:, 0]
+        others = others.copy()
+        others[:, 3] = np.where((before < NEAR) & (others[:, 3] == 0.0), before, others[:, 3])
+    return Memory(
+        beats=beats,
+        rows=rows,
+        others=others,
+        views=np.concatenate((memory.views[1:BEATS_KEPT], view, memory.views[BEATS_KEPT:])),
+        usual=usual_of(beats, rows),
+        level=level,
+        noise=memory.noise,
+        polarity=memory.polarity + 0.2 * (math.copysign(1.0, hump.amplitude_mv) - memory.polarity),
+        agreement=memory.agreement + 0.1 * (alike - memory.agreement),
+        doubt=memory.doubt + 0.05 * (math.exp(-min(abs(logit), 30.0)) - memory.doubt),
+    )
 
 
-def usual_of(beats: Sequence[Hump]) -> Usual | None:
+def rejected(memory: Memory, sight: Sight, logit: float) -> Memory:
+    """The memory after the hump was taken for no beat."""
+    at, height = sight.hump.at, sight.hump.height
+    since = at - memory.beats[-1].at if memory.beats else USUAL_SINCE
+    row = np.array(((at, height, since, 0.0, sight.hump.steepness),))
+    view = np.concatenate((sight.shape, sight.context, sight.slopes))[None]
+    return memory._replace(
+        others=np.concatenate((memory.others[1:], row)),
+        views=np.concatenate((memory.views[:BEATS_KEPT], memory.views[BEATS_KEPT + 1 :], view)),
+        noise=memory.noise + 0.15 * (min(height, memory.level or height) - memory.noise),
+        doubt=memory.doubt + 0.05 * (math.exp(-min(abs(logit), 30.0)) - memory.doubt),
+    )
+
+
+def usual_of(beats: Sequence[Hump], rows: Floats) -> Usual | None:
     """Summarise the last beats; None without any."""
     if not beats:
         return None
@@ -85,129 +151,133 @@ def usual_of(beats: Sequence[Hump]) -> Usual | None:
     gaps = sorted(in_order)
     rr = float(min(max(gaps[len(gaps) // 2], 75), 400)) if gaps else float(USUAL_RR)
     spread = (gaps[-1 - len(gaps) // 4] - gaps[len(gaps) // 4]) / rr if len(gaps) > 3 else 0.2
-    middle = len(beats) // 2
-    return Usual(
-        rr=rr,
-        low=min(beat.height for beat in beats),
-        steepness=sorted(beat.steepness for beat in beats)[middle],
-        slow=sorted(beat.slow for beat in beats)[middle],
-        swing=sorted(beat.swing for beat in beats)[middle],
-        width=sorted(beat.width for beat in beats)[middle],
-        last_gap=in_order[-1] / rr if in_order else 1.0,
-        spread=spread,
+    in_size = np.sort(rows, axis=0)
+    _, steepness, sharpness, slow, swing, width = in_size[len(beats) // 2].tolist()
+    last_gap = in_order[-1] / rr if in_order else 1.0
+    return Usual(rr, float(in_size[0, 0]), steepness, sharpness, slow, swing, width, last_gap, spread)
+
+
+def evidence(sight: Sight, memory: Memory) -> Floats:
+    """The measures that the net weighs, (MEASURES,): logarithms of ratios first, all clipped and finite."""
+    hump, (beats, _, others, views, usual, level, noise, polarity, agreement, doubt) = sight.hump, memory
+    at, height = hump.at, hump.height
+    if usual is None:
+        usual = Usual(
+            USUAL_RR, level or height, hump.steepness, hump.sharpness, hump.slow, hump.swing, hump.width, 1.0, 0.2
+        )
+    last = beats[-1] if beats else None
+    since = min(at - last.at, 1000) if last else USUAL_SINCE
+    fade = _fade(since, usual.rr)
+    level, low = fade * (level or height), fade * usual.low
+    alike, around = views[:, :SHAPE] @ sight.shape, views[:, SHAPE : SHAPE + CONTEXT] @ sight.context
+    sloping = views[:, SHAPE + CONTEXT :] @ sight.slopes
+    like = alike[BEATS_KEPT:]
+    place = like * np.exp(-(((since - others[:, 2]) / 12.0) ** 2))
+    until = others[:, 3]
+    other_at, other_height, _, _, _ = others[-1].tolist()
+    ago = at - other_at
+    announced = 0.0  # the hump before looked like one that lay so long before a beat
+    if ago < NEAR:
+        same = views[BEATS_KEPT:, :SHAPE] @ views[-1, :SHAPE]
+        announced = float((same * np.exp(-(((ago - until) / 8.0) ** 2)))[:-1].max())
+    _, tallest, _, _, steepest = np.maximum.reduce(others).tolist()
+    tallest, steepest = tallest or 0.1 * height, steepest or 0.1 * hump.steepness
+    phase = since / usual.rr
+    early, spread = max(0.0, 0.9 - phase), min(usual.spread, 1.0)
+    two = (at - beats[-2].at) / usual.rr if len(beats) > 1 else 2.0
+    measures = np.array(
+        (
+            height / level,
+            height / low,
+            height / (noise or 0.1 * height),
+            height / tallest,
+            height / last.height if last else 1.0,
+            sight.next_height / height,
+            other_height / height if ago < CLOSE else 0.0,
+            hump.steepness / usual.steepness,
+            hump.sharpness / usual.sharpness,
+            hump.slow / usual.slow,
+            hump.swing / usual.swing,
+            hump.width / usual.width,
+            sight.floor / level,
+            height / sight.floor,
+            (noise or 0.1 * height) / level,
+            tallest / level,
+            (at - float(others[0, 0])) / (OTHERS_KEPT * usual.rr),
+            height / 0.3,
+            sight.slow_floor / sight.floor,
+            hump.steepness / height,
+            hump.sharpness / height,
+            phase,
+            hump.slow,
+            hump.width / 12.0,
+            hump.steepness / steepest,
+            steepest / usual.steepness,
+            sight.rough_floor / usual.steepness,
+            # from here on no logarithms
+            float(alike[:BEATS_KEPT].max()),
+            float(np.add.reduce(alike[:BEATS_KEPT])) / max(len(beats), 1),
+            float(like.max()),
+            float(around[:BEATS_KEPT].max()),
+            float(around[BEATS_KEPT:].max()),
+            float(place.max()),
+            float((like * (until > 0.0)).max()),
+            announced,
+            early,
+            max(0.0, 0.6 - phase),
+            min(1.0, max(0.0, phase - 1.1)),
+            max(0.0, 100 - since) / 25,
+            max(0.0, 75 - since) / 25,
+            early * spread,
+            spread,
+            min(last.logit, 6.0) / 3 if last else 0.0,
+            min(max(usual.last_gap, 0.3), 2.0) - 1.0,
+            min(two, 3.0) - 2.0,
+            sight.next_after / 25,
+            ago / 25 if ago < NEAR else 4.0,
+            math.copysign(1.0, hump.amplitude_mv) * polarity,
+            agreement,
+            doubt,
+            len(beats) / BEATS_KEPT,
+            float(sloping[:BEATS_KEPT].max()),
+            float(np.add.reduce(sloping[:BEATS_KEPT])) / max(len(beats), 1),
+            float(sloping[BEATS_KEPT:].max()),
+        )
     )
+    ratios = measures[:LOGARITHMS]
+    np.log(np.maximum(ratios, 1e-9), out=ratios)
+    np.maximum(ratios, -3.0, out=ratios)
+    np.minimum(ratios, 3.0, out=ratios)
+    return measures
 
 
-def _ln(ratio: float, low: float, high: float) -> float:
-    return min(max(math.log(max(ratio, 1e-9)), low), high)
+LOGARITHMS = 27
+MEASURES = 54
 
 
-def evidence(hump: Hump, scene: Scene) -> tuple[float, ...]:
-    """The measures that `WEIGHTS` weighs, in its order. Ratios are logarithms, clipped; all are finite."""
-    usual = scene.usual or Usual(
-        USUAL_RR, scene.level or hump.height, hump.steepness, hump.slow, hump.swing, hump.width, 1.0, 0.2
-    )
-    height, since = hump.height, hump.since
-    # The longer a beat is overdue, the less is asked: expected heights halve every 2 s.
-    fade = 0.5 ** (max(0.0, since - max(1.5 * usual.rr, USUAL_SINCE)) / 500)
-    level, low = fade * (scene.level or height), fade * usual.low
-    last = scene.beats[-1] if scene.beats else hump
-    phase = min(since / usual.rr, 3.0)
-    two = (hump.at - scene.beats[-2].at) / usual.rr if len(scene.beats) > 1 else 2.0
-    early = max(0.0, 0.9 - phase)
-    tall = _ln(height / level, -3.0, 1.5)
-    other = max(scene.others_alike)
-    return (
-        1.0,
-        tall,
-        max(0.0, -0.7 - tall),
-        _ln(height / max(low, 1e-9), -3.0, 1.5),
-        _ln(height / (scene.noise or 0.1 * height), -1.0, 3.0),
-        _ln(height / max((o.height for o in scene.others), default=0.1 * height), -2.0, 2.0),
-        scene.alike,
-        other,
-        early,
-        max(0.0, 0.6 - phase),
-        min(1.0, max(0.0, phase - 1.1)),
-        max(0.0, 100 - since) / 25,
-        max((_ln(h / height, -2.0, 2.0) for at, h in scene.rest if at - hump.at < CLOSE), default=-2.0),
-        max((_ln(o.height / height, -2.0, 2.0) for o in scene.others[-3:] if hump.at - o.at < CLOSE), default=-2.0),
-        _ln(hump.steepness / max(usual.steepness, 1e-9), -2.0, 2.0),
-        _ln(hump.slow / max(usual.slow, 1e-9), -2.0, 2.0),
-        tall * early,
-        scene.alike * tall,
-        max(0.0, scene.alike - 0.8) * 5,
-        max(0.0, other - 0.8) * 5,
-        hump.slow - 1.0,
-        _same_place(scene, since),
-        _ln(hump.swing / max(usual.swing, 1e-9), -2.0, 2.0),
-        _ln(hump.width / max(usual.width, 1e-9), -1.5, 1.5),
-        _ln(height / last.height, -2.0, 2.0),
-        min(last.logit, 6.0) / 3,
-        min(max(usual.last_gap, 0.3), 2.0) - 1.0,
-        min(two, 3.0) - 2.0,
-        min(usual.spread, 1.0),
-        min(usual.spread, 1.0) * early,
-        _ln(scene.floor / level, -4.0, 0.0) + 2.0,
-        _ln(height / max(scene.floor, 1e-9), -1.0, 3.0),
-        max(0.0, 75 - since) / 25,
-        min(height / 0.3, 1.0),
-    )
+def _fade(since: int, rr: float) -> float:
+    """The longer a beat is overdue, the less is asked."""
+    late = since - max(1.5 * rr, USUAL_SINCE)
+    return 0.5 ** (late / FADE) if late > 0 else 1.0
 
 
-def _same_place(scene: Scene, since: int) -> float:
-    """Likeness to another hump that stood as long after its beat (within 48 ms): most T waves do."""
-    pairs = zip(scene.others_alike[OTHERS_KEPT - len(scene.others) :], scene.others, strict=True)
-    return max((like * math.exp(-(((since - o.since) / 12.0) ** 2)) for like, o in pairs), default=0.0)
-
-
-def overdue_logit(hump: Hump, scene: Scene) -> float:
+def overdue_logit(sight: Sight, memory: Memory) -> float:
     """What silence adds: a new rhythm (ventricular, say) may look like no beat before it, yet is there."""
-    if scene.usual is None or hump.height < OVERDUE_SHARE * scene.level:
+    usual = memory.usual
+    if usual is None or sight.hump.height < OVERDUE_SHARE * memory.level:
         return 0.0
-    return OVERDUE_LOGIT * max(0.0, hump.since - max(1.5 * scene.usual.rr, USUAL_SINCE)) / 250
+    late = sight.hump.at - memory.beats[-1].at - max(1.5 * usual.rr, USUAL_SINCE)
+    return OVERDUE_LOGIT * min(late, 1000) / 250 if late > 0 else 0.0
 
 
-def logit(measures: Sequence[float], weights: Sequence[float]) -> float:
-    """ln(odds) that the hump is a beat."""
-    return float(sum(map(mul, weights, measures)))
+class Net(NamedTuple):
+    """Two layers: `out @ max(0, inner @ measures + bias) + base` is ln(odds) of being a beat."""
 
+    inner: Floats  # (hidden, MEASURES)
+    bias: Floats  # (hidden,)
+    out: Floats  # (hidden,)
+    base: float
 
-# Fitted by `signal/fit_beats.py` (logistic regression, ridge 1) to 26 records of the MIT-BIH Arrhythmia
-# Database; README.md has the figures with each record left out of the fit.
-WEIGHTS: tuple[float, ...] = (
-    -3.7497,
-    1.6795,
-    -0.3697,
-    1.0862,
-    0.2396,
-    0.1451,
-    1.2479,
-    0.8905,
-    2.0518,
-    2.7885,
-    -0.3620,
-    -2.8411,
-    -1.5644,
-    -0.0675,
-    -1.1393,
-    1.3291,
-    3.2275,
-    0.8914,
-    1.9307,
-    -1.6332,
-    -1.3899,
-    -1.7614,
-    -0.0736,
-    0.5664,
-    1.1876,
-    -0.0134,
-    1.0994,
-    -0.1539,
-    1.1752,
-    3.7102,
-    -3.3926,
-    0.1438,
-    -0.1797,
-    6.3345,
-)
+    def logit(self, measures: Floats) -> float:
+        """ln(odds) that the hump is a beat."""
+        return float(np.maximum(self.inner @ measures + self.bias, 0.0) @ self.out) + self.base
