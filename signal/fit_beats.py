@@ -26,7 +26,7 @@ import numpy as np
 import wfdb
 from numpy.typing import NDArray
 
-from bedside.signal.beats import BeatFinder, BeatOutput, BeatState
+from bedside.signal.beats import BeatFinder, BeatFrame, BeatState
 from bedside.signal.evidence import MEASURES, Memory, Net, Sight, evidence, overdue_logit
 from bedside.signal.lead import FRAME, HALF, LeadAnalyser
 from bedside.signal.resample import INTERNAL_HZ, Floats
@@ -77,11 +77,11 @@ class _Tap(BeatFinder):
 
     rows: list[tuple[Floats, Floats, Floats]] = field(default_factory=list)
 
-    def step(
-        self, state: BeatState, wave_mv: Floats, envelope_mv: Floats, slow_mv: Floats
-    ) -> tuple[BeatState, BeatOutput]:
+    def frames(
+        self, state: BeatState, wave_mv: Floats, envelope_mv: Floats, slow_mv: Floats, n_frames: int
+    ) -> tuple[BeatState, list[BeatFrame]]:
         self.rows.append((wave_mv, envelope_mv, slow_mv))
-        return state, BeatOutput((), (), 0)
+        return state, [BeatFrame((), (), 0.0, -1)] * n_frames
 
 
 @dataclass(frozen=True)
