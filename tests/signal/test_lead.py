@@ -362,7 +362,7 @@ def spoilt(reason: str, lead_mv: Floats) -> Floats:
     elif reason == "saturated":
         out[part] = np.clip(out[part] * 8, -0.4, 0.4)
     elif reason == "mains":
-        out[part] += 1.5 * np.sin(2 * np.pi * 50 * t_s)
+        out[part] += 3.0 * np.sin(2 * np.pi * 50 * t_s)
     elif reason == "muscle":
         out[part] += np.random.default_rng(8).normal(0.0, 0.4, t_s.size)
     elif reason == "motion":

@@ -134,3 +134,35 @@ def noise(
     if keep:
         stress.write_figures(document, FIGURES)
     click.echo(json.dumps(document, indent=1) if as_json else stress.as_table(document))
+
+
+@evaluate.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--write", "keep_them", is_flag=True, help=f"Keep the figures in {FIGURES}/.")
+def quality(folders: tuple[Path, ...], as_json: bool, keep_them: bool) -> None:
+    """The quality index against people's verdicts on strips, and on clean and noisy records, as FOLDERS hold them."""
+    from bedside.evaluate import quality as scoring
+    from bedside.evaluate.keeping import keep
+
+    document = scoring.evaluate_folders(folders, lambda text: click.echo(text, err=True))
+    table = scoring.as_table(document)
+    if keep_them:
+        keep(document, table, FIGURES, "quality", "bedside evaluate quality DIR...")
+    click.echo(json.dumps(document, indent=1) if as_json else table)
+
+
+@evaluate.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--write", "keep_them", is_flag=True, help=f"Keep the figures in {FIGURES}/.")
+def rate(as_json: bool, keep_them: bool) -> None:
+    """The heart rate bench of IEC 60601-2-27: its generated signals through the live path, asked beside given."""
+    from bedside.evaluate import bench_signals
+    from bedside.evaluate.keeping import keep
+
+    rows = bench_signals.run()
+    document = {"rows": [row.document() for row in rows]}
+    table = bench_signals.as_table(rows)
+    if keep_them:
+        keep(document, table, FIGURES, "rate", "bedside evaluate rate")
+    click.echo(json.dumps(document, indent=1) if as_json else table)

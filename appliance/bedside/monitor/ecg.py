@@ -178,6 +178,9 @@ class EcgStream:
             index = round(self._lead.to_source(pause.at))
             evidence: Evidence = {"rr_s": pause.rr_s, "index": self._base + index}
             self._say_finding("pause", self._at(index), evidence, out, known_us)
+        for note in found.notes:
+            index = round(self._lead.to_source(note.at))
+            self._say_finding(note.kind, self._at(index), {**note.evidence, "index": self._base + index}, out, known_us)
         for index, rate in found.rates:
             self._say_rates(index, rate, known_us, leads, out)
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from bedside.core.samples import Floats
 from bedside.signal.lead import INTERNAL_HZ, LeadAnalyser, LeadOutput, QualitySecond, RPeak
 from bedside.signal.rate import Rate, RateMeter
-from bedside.signal.rhythm import Episode, JudgedBeat, Pause, RhythmAnalyser, RhythmInput, SeenSecond
+from bedside.signal.rhythm import Episode, JudgedBeat, Note, Pause, RhythmAnalyser, RhythmInput, SeenSecond
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +92,7 @@ class LeadFindings:
     quality: tuple[QualitySecond, ...] = ()
     episodes: tuple[Episode, ...] = ()
     pauses: tuple[Pause, ...] = ()
+    notes: tuple[Note, ...] = ()
     rates: tuple[tuple[int, Rate], ...] = ()  # source index of a whole second, and the heart rate there
     model_failed: str | None = None  # what went wrong, once
 
@@ -183,6 +184,7 @@ class Lead:
             quality=quality,
             episodes=rhythm.episodes,
             pauses=rhythm.pauses,
+            notes=rhythm.notes,
             rates=rates,
             model_failed=failure,
         )

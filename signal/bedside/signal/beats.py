@@ -77,7 +77,7 @@ class BeatFrame(NamedTuple):
     beats: tuple[Hump, ...]
     retracted: tuple[Hump, ...]
     swing_mv: float  # of the usual beat; 0 while unknown
-    last: int  # R peak of the newest beat; -1: none
+    latest: tuple[Hump, ...]  # the newest beats that stand, in order
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,7 @@ class BeatFinder:
                 while state.pending and state.pending[0][0] + WAIT < state.n:
                     self._judge(state, found, retracted)
             swing_mv = state.usual.swing if state.usual else 0.0
-            last = state.beats[-1].r_at if state.beats else -1
-            out.append(BeatFrame(tuple(found), tuple(retracted), swing_mv, last))
+            out.append(BeatFrame(tuple(found), tuple(retracted), swing_mv, state.beats))
         state.wave, state.envelope, state.slow = wave[-HISTORY:], envelope[-HISTORY:], slow[-HISTORY:]
         return state, out
 

@@ -41,6 +41,7 @@ class Hump(NamedTuple):
     swing: float  # peak to peak, mV
     width: float  # samples of the envelope above half of `height`
     logit: float = 0.0  # filled by the judgement: ln(odds) of being a beat
+    alike: float = 0.0  # filled by the judgement: best correlation with the shapes of the beats before; 0: none yet
 
     @property
     def confidence(self) -> float:
@@ -101,12 +102,12 @@ class Memory(NamedTuple):
 
 def accepted(memory: Memory, sight: Sight, logit: float) -> Memory:
     """The memory after the hump was taken for a beat."""
-    hump = sight.hump._replace(logit=logit)
+    alike = float((memory.views[:BEATS_KEPT, :SHAPE] @ sight.shape).max())
+    hump = sight.hump._replace(logit=logit, alike=alike)
     beats = (*memory.beats[1 - BEATS_KEPT :], hump)
     row = np.array(((hump.height, hump.steepness, hump.sharpness, hump.slow, hump.swing, hump.width),))
     rows = np.concatenate((memory.rows[1 - BEATS_KEPT :], row))
     view = np.concatenate((sight.shape, sight.context, sight.slopes))[None]
-    alike = float((memory.views[:BEATS_KEPT, :SHAPE] @ sight.shape).max())
     level = float(np.sort(rows[:, 0])[len(beats) // 2])
     if 0 < len(beats) < 3 and memory.level:
         level = 0.5 * (memory.level + level)

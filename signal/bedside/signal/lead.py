@@ -13,11 +13,12 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from bedside.signal import quality
 from bedside.signal.beats import BeatFinder, BeatFrame, BeatState
 from bedside.signal.evidence import Hump
 from bedside.signal.filters import Baseline, FirBank, lowpass_kernel, quadrature_kernels
 from bedside.signal.gaps import GUARD, FillState, Marks, bridge, near, none_of
-from bedside.signal.quality import SECOND, Second, Verdict, judge_second
+from bedside.signal.quality import SECOND, WAVE, QualityState, Second, Verdict, judge_second
 from bedside.signal.resample import INTERNAL_HZ, Floats, Resampler, ResampleState
 
 __all__ = ["INTERNAL_HZ", "LeadAnalyser", "LeadOutput", "LeadState", "QualitySecond", "RPeak"]
@@ -128,6 +129,7 @@ class LeadState:
     beats: BeatState
     second: tuple[_Chunk, ...]  # since the running second began
     usual_mv: float
+    quality: QualityState
     blocked_s: int  # seconds for which silence is not believed yet
 
     def fork(self) -> LeadState:
@@ -187,6 +189,7 @@ class LeadAnalyser:
             beats=self.finder.initial(),
             second=(),
             usual_mv=0.0,
+            quality=quality.initial(),
             blocked_s=0,
         )
 
@@ -357,6 +360,7 @@ class LeadAnalyser:
 
     def _look(self, state: LeadState, chunk: Floats, wave: Conditioned, got: _Collected) -> None:
         """Find beats in conditioned frames, and judge the seconds that they complete."""
+        clean = np.concatenate((state.beats.wave, wave.clean))
         state.beats, frames = self.finder.frames(
             state.beats, wave.clean, wave.envelope, wave.slow, wave.clean.size // FRAME
         )
@@ -372,19 +376,22 @@ class LeadAnalyser:
                 source_end, end = self.resampler.input_end(state.frame * FRAME) - before, done * FRAME
                 parts = (*state.second, new.part(source_at, source_end, at, end))
                 whole = _Chunk(*map(np.concatenate, zip(*parts, strict=True)))
-                got.quality.append(self._second(state, whole, found))
+                got.quality.append(self._second(state, whole, found, clean[end : WAVE + end]))
                 state.second, source_at, at = (), source_end, end
         if at < wave.clean.size:
             state.second = (*state.second, new.part(source_at, chunk.size, at, wave.clean.size))
 
-    def _second(self, state: LeadState, whole: _Chunk, found: BeatFrame) -> QualitySecond:
+    def _second(self, state: LeadState, whole: _Chunk, found: BeatFrame, clean: Floats) -> QualitySecond:
         first = self.resampler.source_index(state.frame * FRAME - SECOND)
         end = self.resampler.source_index(state.frame * FRAME)
-        verdict = judge_second(Second(whole.source, state.usual_mv, whole.fast, whole.wander, found.swing_mv))
-        verdict = self._recovering(state, verdict, found.last)
+        latest = [(beat.r_at, beat.alike) for beat in found.latest]
+        source, n = whole.source, state.frame * FRAME
+        second = Second(source, state.usual_mv, whole.fast, whole.wander, found.swing_mv, clean, n, latest)
+        state.quality, verdict = judge_second(state.quality, second)
+        verdict = self._recovering(state, verdict, latest[-1][0] if latest else -1)
         if verdict.usable:
-            state.usual_mv = float(np.nanmean(whole.source))
-        return QualitySecond(first, end - first, *verdict)
+            state.usual_mv = verdict.rest_mv
+        return QualitySecond(first, end - first, verdict.usable, verdict.score, verdict.reason)
 
     def _peak(self, mark: Hump) -> RPeak:
         at = max(0, mark.r_at - HALF)
@@ -399,7 +406,7 @@ class LeadAnalyser:
                 state.blocked_s = 0
             else:
                 state.blocked_s -= 1
-                return Verdict(False, min(verdict.score, 0.3), "motion")
+                return Verdict(False, min(verdict.score, 0.3), "motion", verdict.rest_mv)
         return verdict
 
 

@@ -25,7 +25,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from bedside.signal import fibrillation, irregularity, wide
+from bedside.signal import fibrillation, hrv, irregularity, patterns, wide
 
 Floats = npt.NDArray[np.float64]
 Evidence = Mapping[str, float | int | str]
@@ -107,6 +107,15 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Something counted or measured, known at clean index `at`: see `patterns.py` and `hrv.py`."""
+
+    kind: str  # couplet, ventricular_run, heart_rate_variability
+    at: int
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
 class _Vision:
     """What of the lead can be believed: since when without a break, until where judged, what was not."""
 
@@ -144,6 +153,8 @@ class RhythmState:
     classified: tuple[int, int]  # since the open VT began: beats that the classifier gave, of them ventricular
     af: irregularity.IrregularityState
     pattern: tuple[JudgedBeat, ...]
+    group: patterns.Group | None
+    variability: hrv.HrvState
     base: Episode | None
     open: Mapping[str, Episode]  # dangerous ones and NOISE, by label
 
@@ -153,10 +164,11 @@ _fields = attrgetter(*RhythmState.__slots__)
 
 @dataclass(frozen=True, slots=True)
 class RhythmOutput:
-    """Episodes that began, grew or ended (in order of knowledge), and pauses."""
+    """Episodes that began, grew or ended (in order of knowledge), pauses, and what was counted or measured."""
 
     episodes: tuple[Episode, ...]
     pauses: tuple[Pause, ...]
+    notes: tuple[Note, ...] = ()
 
 
 class RhythmAnalyser:
@@ -176,6 +188,8 @@ class RhythmAnalyser:
             classified=(0, 0),
             af=irregularity.IrregularityState(),
             pattern=(),
+            group=None,
+            variability=hrv.HrvState(),
             base=None,
             open=MappingProxyType({}),
         )
@@ -194,13 +208,15 @@ class RhythmAnalyser:
         for peak in new.peaks:
             _peak(state, peak, out)
         _asystole(state, new, out)
+        notes: list[Note] = []
         for beat in new.beats:
+            _note(state, beat, notes)
             _beat(state, beat, out, pauses)
         _forms(state, new, out)
         _silence(state, new.settled, out)
         state.af = irregularity.expire(state.af, new.settled, FS_HZ)
         _base(state, out)
-        return state, RhythmOutput(tuple(out), tuple(pauses))
+        return state, RhythmOutput(tuple(out), tuple(pauses), tuple(notes))
 
     def close(self, state: RhythmState, at: int) -> tuple[Episode, ...]:
         """End whatever is open at clean index `at`, because the stream ends or begins anew."""
@@ -425,6 +441,20 @@ def _silence(state: RhythmState, settled: int, out: list[Episode]) -> None:
 
 
 # Beats
+
+
+def _note(state: RhythmState, beat: JudgedBeat, notes: list[Note]) -> None:
+    """What is counted and measured, whatever the rhythm; before the beat joins the pattern."""
+    before = state.pattern[-1] if state.pattern else None
+    near = before is not None and not _unseen(state.vision, before.at, beat.at)
+    state.group, group = patterns.step(state.group, beat.at, beat.symbol, near)
+    if group is not None:
+        notes.append(Note(group.kind, group.first, MappingProxyType(group.evidence())))
+    rr_s = (beat.at - before.at) / FS_HZ if before is not None and near else None
+    normal = before is not None and before.symbol == beat.symbol == "N"
+    state.variability, measured = hrv.step(state.variability, beat.at, rr_s, normal)
+    if measured is not None:
+        notes.append(Note("heart_rate_variability", measured.end, MappingProxyType(measured.evidence())))
 
 
 def _beat(state: RhythmState, beat: JudgedBeat, out: list[Episode], pauses: list[Pause]) -> None:
