@@ -81,7 +81,7 @@ class _Tap(BeatFinder):
         self, state: BeatState, wave_mv: Floats, envelope_mv: Floats, slow_mv: Floats, n_frames: int
     ) -> tuple[BeatState, list[BeatFrame]]:
         self.rows.append((wave_mv, envelope_mv, slow_mv))
-        return state, [BeatFrame((), (), 0.0, -1)] * n_frames
+        return state, [BeatFrame((), (), 0.0, ())] * n_frames
 
 
 @dataclass(frozen=True)
