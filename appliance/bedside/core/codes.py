@@ -27,6 +27,12 @@ class Code(StrEnum):
     WEIGHT = "MDC_MASS_BODY_ACTUAL"
     BATTERY = "MDC_ATTR_VAL_BATT_CHARGE"
     VENTRICULAR_RATE = "MDC_ECG_V_P_C_RATE"  # ventricular beats a minute
+    PR_INTERVAL = "MDC_ECG_TIME_PD_PR"
+    QRS_DURATION = "MDC_ECG_TIME_PD_QRS"
+    QT_INTERVAL = "MDC_ECG_TIME_PD_QT"
+    QTC_FRIDERICIA = "MDC_ECG_TIME_PD_QTcF"
+    ST_LEVEL = "MDC_ECG_AMPL_ST"  # of the stream's own lead, 80 ms after J; 60 ms above 120/min
+    ST_CHANGE = "MDC_ECG_AMPL_ST_CHANGE"  # against the patient's first minute; ours, not of the standard
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,12 @@ FACTS: dict[Code, CodeFacts] = {
     Code.WEIGHT: CodeFacts("Weight", "kg", "29463-7", 24 * 3600.0, 1),
     Code.BATTERY: CodeFacts("Battery", "%", None, 3600.0, 0),
     Code.VENTRICULAR_RATE: CodeFacts("PVC", "/min", None, 60.0, 0),
+    Code.PR_INTERVAL: CodeFacts("PR interval", "ms", "8625-6", 45.0, 0),
+    Code.QRS_DURATION: CodeFacts("QRS", "ms", "8633-0", 45.0, 0),
+    Code.QT_INTERVAL: CodeFacts("QT", "ms", "8634-8", 45.0, 0),
+    Code.QTC_FRIDERICIA: CodeFacts("QTcF", "ms", "8636-3", 45.0, 0),
+    Code.ST_LEVEL: CodeFacts("ST", "mV", None, 45.0, 2),
+    Code.ST_CHANGE: CodeFacts("ST change", "mV", None, 45.0, 2),
 }
 
 

@@ -16,10 +16,12 @@ from bedside.core.events import Beat, BeatClass, Evidence, Finding, Numeric, Qua
 from bedside.core.ids import IdSource
 from bedside.core.samples import Block, Floats, Gap, StreamInfo, Validity
 from bedside.core.time import US_PER_S
+from bedside.monitor.delineation import WaveNumbers
 from bedside.monitor.intake import HOLE_S_MAX, Action, Dropped, Hole, Intake, Restart, Samples
 from bedside.monitor.lead import BeatJudge, Lead, LeadBeat, LeadFindings, Stage
 from bedside.monitor.output import CleanWave, Outbox
 from bedside.monitor.timeline import Timeline
+from bedside.signal.delineation import WaveSummary
 from bedside.signal.lead import INTERNAL_HZ, QualitySecond
 from bedside.signal.rate import Rate
 from bedside.signal.rhythm import Episode
@@ -56,6 +58,7 @@ class EcgStream:
         self._open: dict[str, str] = {}  # rhythm label -> id of its newest event
         self._ventricular: deque[int] = deque(maxlen=1000)  # stream indices
         self._judged = False
+        self._wave_numbers = WaveNumbers()
         self._stale_said_us: int | None = None
         self._newest_us: int | None = None
         self._dropped = 0
@@ -107,6 +110,7 @@ class EcgStream:
             self._tell(found, leads, out)
             self._open.clear()
             self._lead, self._begun = self._new_lead(), False
+            self._wave_numbers = WaveNumbers()
 
     # ------------------------------------------------------------------ samples
 
@@ -183,6 +187,8 @@ class EcgStream:
             self._say_finding(note.kind, self._at(index), {**note.evidence, "index": self._base + index}, out, known_us)
         for index, rate in found.rates:
             self._say_rates(index, rate, known_us, leads, out)
+        for summary in found.waves:
+            self._say_waves(summary, known_us, leads, out)
 
     def _show(self, found: LeadFindings, out: Outbox) -> None:
         skip = -found.clean_first % WAVE_EVERY
@@ -289,6 +295,15 @@ class EcgStream:
         else:
             count = float(len(self._ventricular))
             self._say_number(Code.VENTRICULAR_RATE, at_us, known_us, count, validity, None, out)
+
+    def _say_waves(self, summary: WaveSummary, known_us: int, leads: bool, out: Outbox) -> None:
+        """Intervals and ST: said when they change, and again before they are too old."""
+        if not leads:
+            return
+        at_us = self._at(self._lead.to_source(summary.at))
+        for code, value, reason in self._wave_numbers.news(summary):
+            validity = Validity.GOOD if value is not None else Validity.REJECTED
+            self._say_number(code, at_us, known_us, value, validity, reason, out)
 
     def _say_number(
         self,

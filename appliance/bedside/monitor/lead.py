@@ -16,6 +16,8 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from bedside.core.samples import Floats
+from bedside.monitor.delineation import WaveWatch, wave_input
+from bedside.signal.delineation import WaveSummary
 from bedside.signal.lead import INTERNAL_HZ, LeadAnalyser, LeadOutput, QualitySecond, RPeak
 from bedside.signal.rate import Rate, RateMeter
 from bedside.signal.rhythm import Episode, JudgedBeat, Note, Pause, RhythmAnalyser, RhythmInput, SeenSecond
@@ -95,6 +97,7 @@ class LeadFindings:
     notes: tuple[Note, ...] = ()
     rates: tuple[tuple[int, Rate], ...] = ()  # source index of a whole second, and the heart rate there
     model_failed: str | None = None  # what went wrong, once
+    waves: tuple[WaveSummary, ...] = ()  # intervals and ST, one in 10 s
 
 
 class Lead:
@@ -115,6 +118,7 @@ class Lead:
         self._meter, self._rhythm = RateMeter(), RhythmAnalyser()
         self._rate = self._meter.initial()
         self._rhythm_state = self._rhythm.initial()
+        self._waves = WaveWatch()
         self._fed = 0
         self._seconds = 0
         self._bad_since_s: float | None = None
@@ -154,8 +158,11 @@ class Lead:
         if self._judge is not None:
             late, _ = self._asked(self._judge.finish, self._judge_state)
         self._waiting.clear()
+        with self._stage("waves"):
+            waves = (*found.waves, *self._waves.close())
         return replace(
             found,
+            waves=waves,
             beats=(*found.beats, *(_lead_beat(beat) for beat in late)),
             episodes=(*found.episodes, *self._rhythm.close(self._rhythm_state, end)),
         )
@@ -175,6 +182,8 @@ class Lead:
                 self._rhythm_state, self._rhythm_input(output, beats, quality, settled, retracted)
             )
             rates = self._rates(output)
+        with self._stage("waves"):
+            waves = self._waves.take(wave_input(output, self.fs_hz, quality, retracted))
         return LeadFindings(
             known,
             output.clean_mv,
@@ -187,6 +196,7 @@ class Lead:
             notes=rhythm.notes,
             rates=rates,
             model_failed=failure,
+            waves=waves,
         )
 
     # Beats

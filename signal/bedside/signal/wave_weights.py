@@ -2,203 +2,203 @@
 
 from __future__ import annotations
 
-SCALES = (0.009049580432474613, 0.00573388347402215, 0.005676625296473503, 0.004648109897971153, 0.004133916925638914)
+SCALES = (0.010475561954081059, 0.006681704893708229, 0.006590325850993395, 0.005628097802400589, 0.0043583642691373825)
 BIASES = (
     (
-        -0.10425,
-        -0.00805,
-        -0.33078,
-        0.09818,
-        0.07969,
-        -0.0135,
-        0.03813,
-        -0.04366,
-        0.05776,
-        -0.06054,
-        -0.11422,
-        0.05279,
-        0.16566,
-        -0.00815,
-        -0.03561,
-        -0.05649,
-        0.04677,
-        0.00177,
-        -0.10818,
-        0.05419,
+        -0.05808,
+        0.10986,
+        -0.35952,
+        0.11965,
+        0.05853,
+        -0.02068,
+        -0.01558,
+        -0.05746,
+        0.00684,
+        -0.03887,
+        -0.09843,
+        0.00732,
+        0.13801,
+        0.05149,
+        -0.06885,
+        0.04209,
+        0.29603,
+        -0.08198,
+        -0.0435,
+        0.10484,
     ),
     (
-        0.1018,
-        -0.11962,
-        0.11081,
-        0.08256,
-        -0.0613,
-        0.08232,
+        0.00049,
+        -0.07242,
+        0.07893,
+        0.10816,
+        -0.1213,
+        0.18946,
+        0.1052,
+        0.04474,
+        -0.28751,
+        0.28631,
+        0.04575,
+        0.19497,
+        0.12369,
+        0.21051,
+        0.15672,
+        0.07719,
+        0.12045,
+        -0.10971,
+        0.17471,
+        0.22432,
+    ),
+    (
+        0.09137,
+        0.04081,
+        0.07743,
+        0.05384,
         0.07555,
-        0.04509,
-        -0.23662,
-        0.15421,
-        0.01242,
-        0.15044,
-        0.10214,
-        0.23084,
-        0.11966,
-        0.12439,
-        0.1387,
-        -0.05719,
-        0.16914,
-        0.15219,
+        0.10799,
+        -0.15397,
+        0.03344,
+        0.11368,
+        0.22323,
+        0.23741,
+        0.06197,
+        -0.05498,
+        -0.07185,
+        0.1098,
+        -0.00951,
+        -0.09254,
+        -0.01997,
+        -0.07009,
+        -0.00805,
     ),
     (
-        0.09583,
-        0.04631,
-        0.08371,
-        0.1146,
-        0.0283,
-        0.1532,
-        -0.08976,
-        -0.02938,
-        0.09931,
-        0.14437,
-        0.2395,
-        0.03701,
-        -0.03883,
-        -0.01335,
-        0.10393,
-        -0.06336,
-        -0.08463,
-        -0.0354,
-        -0.03257,
-        0.00301,
+        -0.04638,
+        0.10825,
+        -0.07872,
+        -0.01718,
+        0.14791,
+        -0.05685,
+        -0.00685,
+        0.07444,
+        0.07791,
+        -0.02108,
+        -0.00668,
+        0.08979,
+        -0.04997,
+        0.04363,
+        0.04418,
+        0.11991,
+        0.11067,
+        0.10385,
+        -0.03834,
+        0.03861,
     ),
-    (
-        -0.07223,
-        0.1039,
-        -0.08998,
-        0.06209,
-        0.19311,
-        -0.03225,
-        0.01617,
-        0.06968,
-        0.06377,
-        -0.01749,
-        -0.07863,
-        0.08809,
-        -0.03725,
-        0.05654,
-        0.07915,
-        0.09587,
-        0.10838,
-        0.12052,
-        -0.03922,
-        0.09096,
-    ),
-    (0.07198, -0.0728, -0.10132, 0.0026),
+    (0.05678, -0.0713, -0.08117, 0.01538),
 )
 PACKED = """
-|MLY1`2{5X^6T{m%=_o`^Z^kJ{TAg49s%kI0uu8C0^;xa=J5R@;2$am7yTJgHYp3{1pU$W2@urw0^%(E4FohX9l7cIH0UbK>kI`k4etH);R+BQ
-?kfBz`1J}F^6%)-2m3+BA?EY<&HmXm_YF|(%n1&_3Jn3{|Lf)T{P6D!0U-b#A|%rf_YDdH8t=^*>kRq(`{M!U2oU1j{`c_vJOKsvEe|UN5c&h{
-=@rET1L7701rhu$7vjXoCiv_e-tGGZ`R(2y5Ag=y^&$l~?GgSB@$c?A2gEw^^&k=D^u+HR6F4U2hwHSE7V;YQEC2v7|LY6>3hxye^$YeY*!1-C
-APeyM;rvPu_t)<U4g%U72=DUs&Ia@3=n44V3kKy1`vKMyA_o?!76u3L4EpTiEZYSE^6>Hk5A5j{6a5VL0{RHt5dRDJ_TnAK010d7>(<%nCeZSK
-<qB^FvkMl@)+iSF^XL)h^cxxX11ah79uW%?@6zxE9P#A_?hP~n73l!}DBJfE3JB9H@eb=2@BjW4_^|s1{}K@c<{KaUJpb<W8{{A3Cj0Ri?I8c_
-7Zepf5*_sd4gm%U6aV?^+86u)5!^8M{P(Nw_nPrj-c(*Lxdo-j3?b_T_~`=cA_e>h|N17*0|?{*C<Wg3D(&_G2>tH{4C55?EFRPW8tB^qCGRQ!
-?kD*R_!A`w-WKHA3I!t*8s`c26a5GL4*uK%6V?^{@A3jK^#&jd8u$wP8R_X7>+=5HIQ=r)&)%T>-NgDq<pE9ry588!?bq-%3m6#!-1i3q`uYs(
-%-$3nG5ZV_`Nsg@^$FGX8rc;$9v~D03H|2r2*>~9`5No{82%_15Bc~1_!md(^B@ii;`a3+0q5&09SaN==HnR-5AGlZ3=`zc=OGvN=o0nLA~fT>
-$OX9L>(U4@2L30*?iB{-69EAFApP$IBJKC^^9uI;;ri{})dm3Q2<-RW4g3rc5zi}12|yzD@(c#~HS+!M=MeT3*9iUz5D)$z)#L#-_5~s5=HCH6
-*BKM^1?>eF?F#r6^6&cm@(c#}DfIsD_2Luo4G#ddv)rcd@yr4~<PZ+w>iXT$<plTm+X(v$4)`b$?(_f>2-V~i<L?Rv_z4LR`}Y0<_X7I!55oob
-urTEW=ltjnBJuGF=@8uN5bpE%^&A`07SjV7>JuT_2mSc;^AYY3|LOiN@b38s{NoL>8AAvI1Lpk$E$9~eBLUm}>HGZJ;r8(Q{p0K%%LM`K?G6U}
-*7FVA>)#0U<opUM0_fu_*4PyR5ZVX63j5+M1qbx(1`qfcy439u4AvO-{r=wi6z0+p<PG-^5di`G7r`V3)+!d{%LM`&?hNk+yX*lQE6f!o0s8^{
-|KJYl$ST=`M$Q-qCeroeulu#|&h;GB|L^@a(hCm^`x+`793>-8{{0Qs5d<U33LoeY3LYZu=<MvJ4DR_6^cMB);p6NR6T|os`v>^@;^+JN6XfOx
-1ODFUG1C|%`~CJM@y!L<?(F>t`U4&R{w^8_CfxxhDD@i)5%B&0-3Igb8R8=H1K#Ny4(jDC`Ue@93ij+C0rm*w-Q@h?G6@O>-S7qY3Ihfb01NpR
-Bi8{F8s+W){qW-n>-Y8$C;T=F^yA(P_Rj4J<OT8y;{D<X1osyg0uT!9Dbe&VzX;Xz#NXx-6!j<z=oBB_`z8bR{pJ4b3fUt%?F|LvB;pg})dmtD
-87Lhi_2v~0@zpK9A{p@w74|Ff4-F(BAp7<98TjM;6z~lU;||mi@hc7F0P_<W{UZwbAL$kSwh9Xd3+n(o@8ky_0rwOHAp7SUCgls+^Xd~E;SUKF
-56cF_>JtqW?hWV$_7mnM3;iep`}r8@`aLS;;|3rb<Mid_@9g0kGpH#E_~#7t0nG~Tw;~vUGu;yLE#U~|&HmT7;TZ4Y`vn3Z1Pk}n_uUc)6cq#s
-4*l=ZC-MR5?(z!=2Llk`2nX)i7xvrx?F-(}=-dbu7wr`J@8%)-(G&#p2?6^G75CHSF5Mm<4CLJy9@iV!9@G2?ArAr#>nRi+5Bv=l3h)3173=&0
-DbwEf8{sY<^%~m+@$1_SBlhsT?gjuA3+OEA5!3q=3ibK{ChH0z-R|x54f+rQBp?as9{TMB8wLI94DI^)KKvi_+6wCr{Mgj~{^#WW*#Q#t?END&
-1@E@g5c3BBzUS!m3EUCwB=P>_+a3D*{t4>s?DY%_3Fa{!#RT=#9_a-itojTK2?h-k`V{x%2G-i^6X@z8_VyU{2NMMr4eJ~Q9`6g^_{<pX783Ur
-(+@M~6!r%A1lslO1nU~+;rsCI5BCWQ7V;J$4&L|7_1qEb9Tp<g2Kfs6%n~OT6uKh!)D8<1@)!mQ6dn>5+2aQe2n+=Y^&lDW0unCs!ut&A9{%+Q
-E8rOl>c#Z^+w%Jf)cgtTCg~g!BE<RMum-gJ#|+dC`uXq})(_4L{P_p&5Dm{J;tVtB7y$nQ0rd{z=^QBA3cAtz4BzAL>G$6DH{9|04=V#4+RZWk
-%qr2*4HoMMAqL6b2iYkd{@(@|1PSTu_v{$>_9o=!{~_-l`~T+`KjQEP5ey9i9qG*sG4cr&68#?l0^#otCFlt2>HpOS8t5$E1Jv#U4d?~{3F!zX
-^#d0c66ymDDEk@vChgK3=o9lBFZ%%UNg59%)ei|D_ZjvJ{|Ej6=Ku=W0sR8_5c=E27!dLF*YWQEBMK%8H52*}&?NB|{SL<K0RZ?2Di;G3^8D!8
-5%cv5!s+(~J_{7s^z8Ha_1PWN1p*BC@E{}J`1|%B|0e_b0sZ&l3&{y5>JTyv1p5md=KAv%?g<SB8t)Sm=KA>n_U#-46z&@P8pa0-`|Su2_7@G`
-0OI^B;qnh9M*s&G4;&u*-WLt`(CQTp%jVVc_3#Y$1Rppd;}Qn&)cX`2G6>-cA=x1P=Gq+S?I7$P@*ex&DdI-!7TpH<$LHzb;5xhCI}!Q$=JK%r
->h|{X{1NH%1QG%CE-C#69taG-911A*`_<zB?<EED#}@G!GY;?X9tZN?)B79V<^$mV^CJlDFB25~73u^D;};h60wVqP9|iIq4*UD;CK@CO%=8i6
-7}*C65DpRTBP!3^B?0>n{T}r60u>AIIqU!e_4oksDFy`N@wN#6_xBJd6CDcq>-hid{qiUX0}%ox_5twQ4;23=1|1mo85Q&k`V`^R7a;fd0sRK~
-_ZZIg3<>xV_Vozq{Sgh``V9T%{sQjZCG-va`t}3i2rlIA<<|Q5C;Sfs(<T7lKJfnryxkf0^%C*;_V?ZF@jVyT3j*!L*BRps?-B+U5Fiox00Yz4
-{p1QI^2X;BCmt3n0ln!7`V|5n2Oc}{@E8~;8V4a1A_fosE7Jhw?dT2_A{hAE{_+R{_3Q5!7YhXp7wRha@&@G_(F!XF>B{gL^6uUU6cr%(_Ader
-{0tcK9~Juk_W=a>{{#r^0WK8^3k>qIBj*|i1nMTe2;}na)=1^qCJXWa0uZ$O-|rIj3Iy)T_44xXA0GZ18SW*~0Sfx~<j@5=|MUzL-WvY&8YcGu
-<L&t8yYKDK@EjQJ>@*GJ6%h{x?+UaL+B*aLGwk#d_Y4jD`wj~V7Xl3j`uPU>5fCd63K#zHFfi=$AOr3R3nA?R7Z42h2N~}q3g!Ou6ZRVM@wEW=
-_Z9#7=N0tz?kx`A_W}dv2RZr?2?GGW6awiD5Kjdn_5aoN_673j7$yw*3IiYk_W|q}9P#rI@dNAnDB4>0^b^_U2_wY@{N@S>`t=Gj2RqmL0t5>T
-^Zxc2;0Wd0BL)xyrUTL)3JMnX{_ye*`zP?u=mqrG-~-+42>kI2{093E(<t%-1_Br!3-|y$`27;+=m8ES3L^^(@$?xg2=M?87aAA&9_=0r`Tr&O
-4E5dTC;F4(67=g34CDJ33HKBC4C^Tp{3WU-<R>lz|M&kU4-FZ#67(k94e2rM<~|Jo9u(pi>IBjT`vUtl5%%}@78U=M{NdsO{R$A;(g(CE`Az=%
-3jzz-3;^E&zyc5-2QtUZ>Gk37?Hb!06A9|%?J3$H`t!{T4IJty?=1872p$U^^b+&;>K@_$2oMD52^Iv~-WVGM_YBq{{|Oo95%}-+`y&?uuL>*g
-8Rq=^_w*?G2^l#3@g4~2DibXD((>#$75e+;AO#Zz0U8VnF8=lc^E36|2J;gW1N;jb5C!<^8W{l)=-BrW>kbp~D-G$)`|<%1_$>Y(<O1b9C<M^F
-0tgBG4d&eg{v`Y>0|WCbF!kO8?-d*Q=Kd1o0Uhom0o3Ul{}Kla0ss~t{oN(#`1%nX=HmeG3j7iXvk37g?I9cW0Pw;1?y~#e^GHDo4gC7|{UH$q
-(-;5v)<^0DF9q@N=;8kp`sMKI?l&nQ?hph5{Pq(+1m_wX1sM(W2PggVGcND$?fnw190tq98}j=qA{)Z$=K2lS{l4u25E8f+;3eQ07XaY;1Pvhk
-8Vw`*DgFo+|NaZ{9UucE=Jxg=59|f{4*dP~6a4S~2kYA5{17Vy-vH<s=2jN}5)S?8{@~#00sRO8@GcAT>*(3c?IHmh1^^H4@F)EA1Pl-V^90x<
-=o0$n_6rv;8x;8g^9I=i{Q%bi9uye3vKbQ_1wrm5{Sx;71q|ER`4|B5))x)`3Lp;$@*M~G5H1uB<qbgV`4&6|*Z1%bBK`T;2@x0Z_80aG0umAk
-*#-Lh5d;?#>GBXI5E2o~?Eu&n9_!&1844~46yyiH`sD*L;}_oj8S4w~?*atz{^JY$^bh_Y;q3_x_x$z(=n3)~{|@{b6zByC+6T?$5XBK1&=Cd;
-{R$KU{~`zs$qfqx((=&;0|@;W=@#t>|MvJB%KF>C1M2tj3FGDP3<vfX+}Qo`ClJ{5>>&9I2Lv%M{21X61Sj$Y(+B?#_~GpQ<K`9+IszOC6)pi9
-?h_IB5&;?y1L_ho-YEGF@?He+>K!o9?h)r0+57(a;`sG1;Q15AMBwZQFEk78>-GQY?dS#L{Vyd5#rXix2@ECjrwk$R(ERii5Bm!*J}tH#9Tr9G
-4FL!K{Swvt4E_l+<?YoS1S0+*ARYS{BJddx75^EnJpbgm0sJe*_514T{r$h%_}AJ09vAr=6D%14DiQezCDaS|^#$}3(*n^C`t|br&F<<B{~rYj
-_6z6-{UX%O7b*1Y{r@Kf$M-T3_zoiTz~Am9AkZWB{^AMp{`eLM9roS>`2_U$BSZ`(=leSW3;E{=E8GeS{v;(}^z7ib3;f>P2PyOR{qqvx1Va2R
-2;A%%$q6MO^ZpOs2n722>+10d=j!L@1<c+B3Mv611O5>P@ebVN@aq2n67~V<`6Ma;{S?O$?e6UN`sex~`V;gP`yMF=0{Z75$ot*T9O?lV8WG|4
-=@=Cq9rXVO_7C>=1S$6iIq)#&8~h6N_YwyC^zsb;1r5g%{P!^h=>8oN`tl3*)g%c43jikh-u3?)5C$Il{~G<e(i`>^^9u$G9^nNN<^b0g_aOwZ
-S`jJe^fUDEMBeJ(;Q`Ch_6{NZ68Q}f-5c;7x&!$C-1Y}E@b?TZ@cG91FDe+<<P;nl=KI$&3D^?q4C(|gB;)DM4HokD5$z5M^7Tai`TI20_dqS=
-EZ`F769KRH^857z0VVnqDJvQI>?ZN<_4N1tFZ=@l00qmv4<qvs8vgb9`v4IQ=G*8X7$U>Q84M5S@DfK31?>pz@#G-x&hi7|`UL_WJJ$088{_{e
-?->0G%Kr`Y5-JPm%}FQi?E4Hb0}%)i5$^{;-2?jNFE$YQ%I(t%76u6>HRS;W5%1_6-#ro`+XM*o^VA*51pEXF?fUHC81MrE4IAm>F$)R|1sdw{
->g~+`=LQTD<N^=!_7~_ZG7tyy)1A2}0Q&1D;0`4EDD(3ah3?(E7uEMK56uDN0~8JN;wTIq3H{U*B_#*S{O$(=^c@ca2m<!+7xNSF^#2L!{jVGm
-3Kka_1PTon>g*XQ3-trr?GFM30RHh1;`bWG3=j441o;vs8Q38b{}1*k>C*h>{s;%+;Uz2pJR#}B81}#M`4=Dj^8v>r2nhco1RL!a*a{6O0pkoE
-^X$;Y1^p=h85$At=IrFu1^V<SDGnna4D|E#>lhvJ0RZgT*XbMs^6n7Z5bXWe8w2<04HDKKBJS=N6C<Vj?H3O66%YRu{s-|9Cg=s&1rF`&2>!hn
-36<>N8VU^c5)1w{9TnpY88H;d_}LOC^5YBS+wlMN%JJ>$Bo^&3A2s6)I{FeE|MnFU3g#*VA@K_f0TB1+11UHh9_Z}*^%VFQ0P6hw1p^A>?IrL8
-^7JGz6AvRJ$o&Hn)+qt-6B8uz=>r1g>K`Qv;1>eb3itQv4<g>{6x#g$6w&JN7xn1)`6252?Gf?s0}|uM9}o!y2iU9-Hx>OO2N(O^3-<=*un+Ve
-{1e^;(&`E{H{vYw#sc&X6#Ww-5fT#l>J<t9+X&>u^2RIq9Rmk3>H-1V>=FnHEFky~^X?fM-PZ*R`t=w367=!~>GkX2=m{a-`~VFS_yyqq_TlFm
-J>vHgzxpUd*7+yr@+2GtEZ_tF^c?`&=j#{;?F#tX+x7wr3$OSBA^86f!tOR6-x1ab_#fd89UC(o0p#fC4jAwm8XWNY{sI*Y+6Mpc<P!r1>>1-B
->cS2N?Xw2@DkKa85aSvH4GI?}Irh`(`VIsYC*BPd_X+zV2@24{^$`sv@H5}h=LGHn9^~8L;^_|l1Ss(mDj?|e1{NAH@%8h()Z_i&{^1b=;~&uo
-_461V8vrElJ<IV33=}cO;3VGrMXl5N{`~R_^Vj#!(d6y-2k9l)3m69L0_YPI`w{UA0VF#72n8AA0`TGZ5hNPn`wPJS;qVpO3jg0F5F+;Y3JBip
-2pI7g^C%_h;tCHD2lDvy{U7}C65ht!FAfv+=oQK;9`5D+0~Zs<`W4ad5&RMu3i=b<=Q;Z#`U(KstG53C`}E#F4)^`w)gJBt<re}V{_@q%ANUXp
-|0nMM1YQU47zMHW2lWUP>kiT2EZ+bm8UDo!0R$Bh+T9)V^9UXd^X1m(7WNVp3Ka|c-Q*%1>E75f66zoMC<hAp{Ouzx4+0G1=lll-@%j4$`_k_p
-1?MX7;OX=2&D-YbA1(#?;`tv44)_Jx>kj+)1sf*=>;>Tt*7)e}>I_8x0{7_@>ebi&F3If&`~esu{2eVI8yx@s6Cotw{v-qt?ceJh650AB`w7w;
-59kmL12h8)@JR_8{t)Wnfd}yt{Sy8759BWD02CJa?e`*^6Ufl)uJ`@!Cg}dt0~Q+h1q~bu5XRaX791ey{uB`j?8)xQ>i6sl`6wU%I}_FI1LH6N
->FNXl{QwyW#2N718Ui4~4G10u0t({s?EDY%5%B@}<@g^61o9T?{0JB92nFEy4dm?n{}c@m_c1aA;|=cu0{b8t9Q=mk82|M6<PY-WBIMxhAouLe
-{~WCr@7wU=2L=N02oC=Y==<*BR@4IO(*ME<7Vs1s78VZH<q--U2L|x``1&vN9U#*Q5)Kvd;TO*R90d0G{w@m<`T;uo<m2%lFAf3V-1ztL?&tCW
-D&HO7^$Z6I>-_xo>;+dV+4R^3CEYm~2i6T4>=Fnf{q+IKB=#Wh8Tu9r5%d)M{vh|i)ZzBc?GOL8A_x823JnPX)gAli7Z?NiEhX+4<O&4~!V&=s
-`X~4S{uL4(-uLFjDcT7QBhmOB;r1j58V~(6`Uws!_y7;?*#_kN4C)K*_Z9CV4hb6W6A>i&2Rje~4in(kv?>}36hlA%{N@q{8XYnNA{P6y4($XV
-^Zo!64KE!I6bSkl^&avH76}Fs01+DL{}Tq@>jv`a6#WPQ_$)pwB@E^Q{R8>x?*`ZS2p#(n^CI;d3hlo1_!tE2|L+ak*bl|M5!3VH`u6(>|Na#n
-66Pe`+{Xa?BKH0({}B2D82=;&?CuQs2>SRL1OlJfHUjtz1N95+0vjjn8}0fQBn9juHU9Fm`WF-h2@4YN^93p<8_n`3%md{5EGHB;{`3Xo_~rQg
-9UJ)V?gH)S4g~l54bT(p0tOp34A%q){3i1e1{?_N$Q;-p0|q|qHsKQH_3Ir97XSYS4+!f5^ZOYl_Uk4r4&%|O_xT7p_l^?XHw6YO@*eEg9R~Og
-HPGnv4Fw=4864v53g`I{CnzWU4hP`*|MwLE4EYqL8~Yn493tBk|NI&g>-^o-3<>@D<<0;SANSaj^UA|G1+DrG90>jF0{;Rj7#AA@>GUi0*$Vn8
-<lQm``t#}-?-U;a3>+Z}_VOnG{o)D|0tOTz7(_SdCgvhD^yL5O0vi0e66)~~_~Ho>1|H!S9Si*V-VH|u^da~P!{`(F1_K#29Vas;3kdZi2kAB!
-H0`<s;n>m}3*8Yq0_X<)AOYb7>_Qa;11m56C;IF)3;@;_=-{6a2j7$s4hYi+(>V7R_5%_m$~Ef}6YJ*r@gLyS>G;;!{T2Q4==Tx({t6q`7%?y)
-4+rx56BG|3Cf`jE-30L4{OC6Z`WfZY63YuwK@J-d_WSzu_xdjH{tL<4MFlF@91<-E4?GXi_xUMOD%Bd~`y={8{nSka8u~F4@F5VmEf?|a@bJw%
-{OSx54-gIk1@jE?^CH+A4<GX#=KmTQ^8EDmCfY4E3ho07&k`sL!qC*-*v|(LAr|!t`!o3E=l=jD2IagBv+d>z@+8>R@bU^08W}Fi|LMaT3H00s
-1p5;487CbH-S^`E`t%g&9tPwE^acJBFYz|w+4UI}1sp5z^dH|R_XH#y1<=0A;O7nn013|Y?;JW36cH!^AR7_U4FUn@=mGZ{{PMyC2Kep6{p?r)
-ybLG8`XK`P1n=VUH3bVJ-SZmK7a<k-ED0bS_8L6;4cH?O_CE&&Fa7ivEHKLl?1K3ZEDzf}0y-A*(=#RVAQ}k)`2Y?T+V%Y00L<b7yyy@02rbmq
->G8w_;{3h#D+C_s^f);E0`eHQN(l!B8w=X~8w?2zF&*#l0}2|=ApRpG1{F~d<o^5k?jP*{1nl4p2VgV#^Dg@r_DA;O?B%o-@8|jpAqz4e1@0IM
-6CnfY;~^Cg_zN5SH2@~r82RETe3?AU-Td$y=l1;j98ng~`T|M<-|@}r%pVOiBN!U{K=>^D{ww|v%q+$xAqeI?D)<%>0^tJeJJ$9qFCE?d&>71K
->;~)t0|YF~0v8GI3McvF?&}c&65Z<d{pZ{81_Gb=<?kHr?H&2G+5MXWDa08H>lp&)9}OJc0M`932<y7f{0rhQ|L*h@-ufo{>-ZWU5$|Lj9o^FS
-BL@N_vj*Pu_zvVT^#Sn$3FZeODdrIU)ENXT*$z?S^aIK@BOngt_WSL;5#aUi@BSYoHy-W{`smLAE86=X@h|BK6&xA=585FG0O<GwD8()b`r{r0
--~RRO1tQt^2Lr_xArS5A>Kz{uwF@NR)(izSEB8D59qb)N5dRh0;2P-_B_!M7-!AYQ@Au5_`T#Za6z&<$0wf2_6C&^i917Lv-#6z49vwUC3IQqB
-{`ejc4b3*$1K7{^6u}Rw{mjw_{rfGU1PrmT@f9`yvfA6#%OKGH83Gvw8TQE?*cDR)w>b&f8ZF2S7tu5$;Royd_uXk6zrYQ-8wD^9vFZQ-`3?yV
-S{X#r|0<*+P7V$4_0;7N4Hn84Iu!Zh#_PNs=^!y41K}6w0si{>?;hRHFck(5;Q<}^GAkAn867j|?kD>G3IGD>`uGah@wE3U+Z-15_!8ar925!+
-_vrif4c`#o{q+I!1_&+s8X^T73jIeq?5_RdyX5KZBmf59-68<m==~%A3jWUX_tpLx&JFrLB>B=F8Y>$d@}njCBJJGR`~v9g@)!5;2p_2gyEf?>
-_U{kf_5jl;7t8quJmJ0;0RA`Z%N;QN00|=?+VK+q-UbEu5lJ;H2F2ef6w?F989M3@%ryGoF6Iah`wpPY5!eE+j}IF2)b%hv^X3LG@A4S+z9jD<
--&Ggd3MR(+-nk7KG3(R{`61B=1S%odR`C1V?&S6GGujXQ0J!k~9@_of<R<Cq7wp3aH1O;%?eF<O{SgKG9<Ji#B?8+I9XJii0}~xD$jk&|&G98G
-_T%-+<}m^d+6g)b7abqn7PP=1-2}DbF(&OA`@U`L$k)T||MjcZJ~0>q9r8UsMCA=#83i1|>MIEE59$>a?)~iZ8q)Ol^c}Dm;VV@h<>?>{_a6QI
-8Y$KN4oVH}8VlFGH#pJ+^w0Mv)9l;=_3JJ;@HxyC*qKoT4%GE3{=QBgG%EedFz6EK8Qksz`~xrj-0w>)(Y_8w>KgUu8+rjRK)T@x!sYT02PC;X
-EA}Wa92f)*)FB!D`1U9oDCgw=EeH7t85b!i?;9003Jd=8z}e{dDfIsl3=;-76W8v+W$9MWzpIuSD$o@g3a%L8*f|jM@G~PM#{(4y_uInEF7yc^
-7!%>{{udgU!tU(%1sA%{xBUbs8u{)A?BFy2@!u9H*-#zV_Zad9^a&OK5Ch=&0WB6M4gE3u&(Zk*JM%N*Bk|uS4EF@03I@{j)adFo{1@pe1?>(b
-Dd+df;wS<ZEZ!m;7$gDo^9?L7EfgRQ2>9=w^BMo-s44dipeh9u1Hw4v4i6gt7}NP5{t*QaIQ<#@=N0V*GWY6}6yFLC^yLKG&F2#F;VAP3<tYEV
-1F9MZD&!X<4fFr<{1qMr^djH|5F-#O=kyo<+(jbo92eRG6E*=M2ovxM_1owP7XQe*7Ztlg6bU2J`UeqBB<uzb``6#*DIE7B9pwNe7b7qYHwEey
-0sJT4+~@M>^WMx8(ipu5HZu+%PqH@l2e#^6{23h30PgSk7SsIe`4sKf3LNLmr2_izIo-?J)x@hg7Z5ceHx%jk3lIwh@dPQ`<tskzCqF;q7xVuK
-^yT{(2=DYD2<`9a>C_Yr&F#Ou_yhwH_$B=B%o8EZ=n(ta%HZ}C{O0=#^bH;8(L5;$)<y%U1{Dh-7#`Rk2I&?M?d|^N3FAiz{Pg?O=_LCNM+o5z
-9zf|J{PN=P5)<1-Hsu&c3=b*!`x6l#|HvXS1M(H{2MZId3HZ<f5bppW_~PyhBP+lA*#ZR}5TnHc0t)pP?E*XsyaX@`^%WJ+?E&l)>Ex;5_6air
-+UgJ?6gVCCX~_T?84bkq85H~g2|f4<$`KN((XJsDFDm}uKne1W?fe1k0TVR8*W(1!CJX@A#SF3w$Of;y@-Gqn20rvA*YV{9>k=mpE&c5f75dot
-ECu`e|NH&<@!mK4JKHN0Aoon{2@e7j4H_Kt=idnV=inan1nMdjC&~!|^&S%V6#WJW@#)~>ffv`LCfpPt@bBjg4;~};88-{<=?Fyx!Wrn$<j^4`
-4<q>q;s_bq?hf@C7TEn003XNI{1z++3J?YC8xRy867~!i<0JD0xB(gP+XT`h7U&%2!qgev<Pz=v-z6Rd`4j-^`~xiA|0og-+Uy|KCJO=R`Q#ES
-9|;#j74Gi);QJZ^%s|rZ=LQcI0QC$H0|@^F><c9aCiV&*xW(=P^7rWVFVV#IAkOC;&ieKELGutn2mLe{%lRAuD(V0PBl+nM7ai2~1t2N)0|W;7
-=rZmN$}S%M)chO#_WAS(9tq&~GZ4=OCJ;N=6YeWD`{NYZ&LKKGI3(N6KlB&^_T$VO2@3@N8Sp4R3Mt9-M=1O)0}lco^7#_y0YT>R^Z^3n@D=Xk
-`u_OaBIHU9$txQMyA1ORuRf?G^6uvX=m{CXAoc42#UuhT<p&iF4hRw0{Q=JL9r5fA{wew&+zK8WJR1}b4I~%p9sAoGJpdy0_6Hjn^8h^%84N57
-|Lz+Z3F{37#vRrS=Qr%_0|5c%_y_hx)dKVJ?kE_o_Vgsr0udkn*T?P~<mmMe6&LaN6Z!}LuMG7HHx$~$^bFSw=L;$H6-n6C$oUrn<@osL;>HaF
-79<Sk1N9O7|MCb8ycYQD*yj`t@C)P$<MIKs>FppF+xyWT;O`;o{Ot`5Ao&Rd2?ZMa9^29bD(e2y?f2i^Ee7%&B+Duc;6C^X1=be{<<uz+2Ljq1
-?D<0iMjrhS_$unSKI<Lp{?NJ&O4~9N^(Nk|6w30vB&8Vwzu)f<L1a>)2)^&U7>-Nk(h!dX46G6%Tg4IyY#K2l@#}%u4ff$v8m<&J
+{q+I~`2HaL^zi)%(E;T4`1%kD{SD;_7W(K50}=WK0_pJl@a_H@<`*Ib6ZaEFE*=W(0{Gqi0|?mr|KlwH4F)PN8p7)cBkmE@?hXPg2kHX$<OU5H
+?k4^w_4f)B0{ZIK5YQ{p3*q+v%J|tX?)Na?-3bxh1`GY^{^;xW`t$b-10Vbv9va&W`3M376!Oj%_6_*|_T~oa2?^up0sQj#H2MJiDh(h54fhK4
+><r5V1>qD30}cNr73R>{8~ElI<nsCl_3Gsu4Dkfw^&bT?>=6D80QvAU5}+sZ=ocII?aA*V2N@3Bo$$i95A+oICHep<{qG9@4e}8c^auGU;`H<Q
+9t7(F=lwbi``h^h5B1t22K)5))&cMC>je1X3j^>81pV0$BLWY)3;zl43;OfuCENi2^78ix3Fz(<4*UuD0Q?B#3IGZD2JIQp4&GAc<=XQ87})cF
+<nK@ay%7`f*CY}8^yv=j^BEKN1tsnC843**^yBmb7wF{y^9nKk3+4CyG0^o31rXXH_XFu0@&EP}`MUoF2MG)O?G+XQEBN&89OfP6Cie9d=NAI_
+5DODF4jJ_V3IYWP4gdJ=?Hv9C9lIdz`uWla@3Hn^<}N)fw-T)N1t07K`Rf7f90mFW0{bG>1qAB=7!2a^DEasb2>tB_2jmm=GYZ=O6Y${vA@L#s
+?<4sP`4J)p>I&!F2nHS!5a<l>75@bG6#C}^1=$q??d<|7_6Hma7W@hR6YA<0`}+RpKj9?V)#J|*-PrwA=;bvHv+mdJ>)!S*3KSCq;rjst`1=j+
+*W?iu9r+Cr0^0oQ^a|4c72+W<BpVhD2LbH&1kC{C_!;W>7XTs^68!xM_8CL$@gEQW==}8$4CL=46$A?#;@}nw4f7oa2^8nm=o=IE`4;!vEg9v$
+(g5lH^5+Lk_umxW*d6@>3;_iD9sTbF9r5z=@CW|@>izHE*a7+P{_gqY3H}WS71t|63pFGL@&*F{9`pY0@CyC`-3S2<5D^J3*ysc+{0$%C>*fS3
+>=zO70^JH6=mPr__4EGy_7DX6AoBk10`Cy_9R&rv!rR;h`{M#w#_I+6(gW1&_zeI4>kIP{2qPI1{q_F@0_yt}@A3T+0}=xZ@BRe|`3Uv~2;Bb^
+)+7N8@$K>eBhv8;<q_-K1py5R2p1gW63+A#=@TN}01x{9_6h0_@96y^`TGqA0{Rlg8Z-d?1?$`pC*la_Ap_6_=Lq%P+5+$d1^o0G^#lj$`}WNF
+-Te&z>+B8c-un?E>Fd`Z<@q5C2;&dM1Lou={s-^<`ve0X+3M{K3D_6?^ZMZi2L1vR;tlj52JZd<2fQZs>Kzcy(-7Av0txx|%jfJAA@UR&|M>?0
+0O<nq_8aYiD!=IyBM$KTx(LJJ(dH8K>G}I2-~k*8`xYS>85bNt{tF2G76B8|0UX#F6Cx${<N)B#4DRIz00sQ>?dtRe74+#1`TY3r>hkjc_U_&Z
+0|fNxCGZUw`{?`;|KSAp*Y^Sl+6)o}0|_kx8~X$R7U&Qk=mhof*$M6a8wMHj@6rMV2Ji9n3IGnE0{Fou`Tzvz-{$e+Cj9mM?Dz=!00aRR{|fLK
+AK3dM67TW^4E*&A?E?1?8W$c40s!L&_vQWf=LF~n=ndx<^!X7P`V0;PA=&XY;Sk>7+}P>~8`B*U>l-2a`7ROp73u!>2ipoV`V0==6!j43=?exM
+03aY1|MM6I|Mn-v9T@QeAMg$N4G0Gw83XeI5DDt`3<w7X=Oo(=6(1Po{NL^l`x*xL9{n5cw*v?V=kxk4_wNxL_W=?99nb3*9q9Pw+wKq`<R=Fa
+4ciLN@ev0X{Sx;F0ub*g4(2KX@$?zn_Aeyo`ThGG`uF+e^XB0V9Muv5`QQu#2;2nh*%lRvAl26VEdvGk*&5cv>=ohb;12;91Oo}&@AVA?5e^6X
+7X$DCCGzg<@%sM_1PBr51T63A75MT0{RQFO@#Ov(75W1E=-wRV-Vz7(^8WM)8~^b5BK;K>57*@c2k0C52HW}&1sw?%@e~*s4-XR#_2B&s6Y>50
+6zAIn8UPX)<=Wx~=-vwPBkk$L<OTK-0rw&61nd0}3i0v(9P$zy>F@FO1>yh$B^e0)7X9`94+!?{2J{8~F&P&5^9$k?`{Lc(3GeLy&khFz<^mit
+1oq0?4*~iK%kcE%3*Qy^8`kme?kxcP00r9S2>S~U2IV0b#RK-x67>WZ%K!fd-~|T&2@n3~4dUkN5bN>~_V)$`00sRI7xxnl6!I3~`P2{X7#0Wx
+@DMBI4)hQB4C3$h0S_7K>HzTj`}Pb76ay$53+VaD{=@v}83+&E(D)7W*c&Pd3A`Zu-V6!_`4jO48W;)}<k|@e{|N#1@D&v95)%~r>;?(y9Q^1B
+DB%$W>%j8=_51+;;`#{86Xy^R8`}Qz-yE$2&=1P>)d=<l;0MzM_~!rY4+h;2<P;AQ4FvA|3IGN4=^7&A2G8C065{^w`3B(uDBbx66$tnf<h&{R
+!Vm1?2o?7B8VuF&2Gk=L3)t@-`4Hj(_U{A)@+R{3_agEb^auDEBi!*4`~46E6!zQ}HTDP*5ZD&~0O{-a8|C=(+zI6a3I8VL`|Ru)83F(P2K5CV
+1Oyfo8P)p=Apsf%90b-N?;G|AGXMMMMKK2>-vap#`xX1w`vMCB>Iwtm_4@e!7yi=KAQ%1*)9&`>9s?o|Fz)>h+$#1F{tU?868icKArJQv^aAME
+1_1pC+vw#D5(*660PpJf|HmNI1@{f~=@TIL^zHN+4ju>e`TzUn3CaQy>;)|a1o;3J@Amx^`40vb4d)OY=LPuz@b()97Xd5w9^>@&^W*vf{T2o5
+<KFuy;rt93H{$>Z5Ec#q@e~I0-|+?z*W=^$@$>!g0T?b6`3U*);sqNNJqg?eA=V-S<irr_0wC%P-wyojBjzXY|LP0>;tS~N;y~fY4ix<J^5nhy
+@!taX01@!)3Ks4SAR_z-9S8=~83Zc&`S0lT@*o=h<s0=LECAp08SLrm+}scB?)?1#`yc}ND-!Sl6Wsg+0Q}ze2^s$P9tGzZ1OyB979te}+U^PA
+3f=w)69)nIG$7~fFaQb<^8*0l0T>_YCg<-0^#KC^9t{2F;l&L4{rv_W10E3l^Zx_&{MsM^1s4Dl?F#Du2pS0=2N?<Y1RUxO4Gs469t952@b?D-
+3>xME4+--S{p$Gx{~ZqJ{Qw8)5Ap!#CHE5j_4ohG4JZ2L{MG^g6#4-F-yrwzEc68y(%umM;|=cq0RQFg^7|U!6$9hP%?9-s`w9dP783^l0Q}<C
+0Ot!J@YL)HF(MHf0m}Lc0}KEq`~xlb`W_J)01zPr8wmsb9q0Gf_vHi!2pHMt>+K8z0`34468i)P5c(JP@doSx)Ce8|?$!Yt>+#h969yLe{~7xW
+@&_CCA`b%m{_OVj^XUWd4ioqm2l@QT5AG%h{qi8<2oVVF*((gB5DV`81_#^#>hB%@5fAP2_vrEh8W{f+5&0b20|E5;>h$<50`D0P@*V;B4HfnR
+>EHC;$=ToI0tE#G`Y#go0tpBG@*1-b>?rpKDgNgf2>k>B?+gMF5)bzU@c|9>3=|t04hjADFCXFrBNFoo`U&m#7Y`la_zw0N7w-f54)z!P=BEbh
+{SXoY>>Kg&{w)~m{rLgr2Ri!%01EB&`T+qD2SNfB_!G|e{t@;66dxMG^#&{k2?Fd5BJ}PJ_W<e!8|4z{>jwDV85Q>q1os5|@$m>C78&};3;Y8L
+?ELo^<O=2T76lCjw*uV}{tgZJ1p*id{Rr>j`2O7T-Prd62K@O0`2hhC;34$^0T&_~@&gYa76%gP^y(TP5ef_o;OP_}3;GBJ=pi8m8~E`G`T7j%
+6aLoP3G>7B>j(J~59at17~&H167?7o^$^k$;vXIZ1oI3c4gC_z4dfQo9^^Cm^(zwn5*FDG?gQKm`v(m+9RCXN3Hk)D^X3Nw`1lX@=@iTr`z-~+
+0R;)_75w@7)(#FO3n$0+`QhyW-5li|3JvVv{Uz2K_7c<#0~7Wd`6dJ6_zVvX^XT#L>ks1u{{-~!84?Eh=Lj1J_zc_=2nH1E1N+4J7aIia%n2Ft
+75ni1=k6x%3K0@8-5UJ_4i63q=;_lf3I+Z9ApiQ}1{DDbDEIyf^BVQw{Ne}z3HlHi90lj$9~2Z1=g<EN@DBs!8y4*Q?e!4{{we+w?;PALAP(i*
+1PcVu`Rech0W1a{3IFXUBM0^H>?slJ@bebR1r`Mt|Mlk_?+^P72L&eg2HPU)_5J}9=kx{x2>K5Yz5)#w1tAUM{PzI#<*N4Z@hu|x0`b!T&>0c(
+=OP9L*Ff+DAt3Sz*X<SU5bpWv@FfWt`4tHC`1cY={^}PIxg!k$7$^SuA_ws30So%W2>bN-+5P?}8XN)b@Yny?1;W-A3IggB-5=)~3Gns$3Hlxe
+9sm^jCh!y>`u!jA3>V}U@AmW@4fqHJ5Ap`*4e9C$=Ktm90~s0s_VoTA{XG`d84CaH{^A_;|KAA<_9_JW_|@0r#v1_`_XPX=_$~4E1SJgv=m+=?
+2^jq3=LG^N9Q5+`=M&-i`2E}bHV_ud%Mlt4{viS#^d15A_Yd*UA|UPQ=oI}60RjvG@+=(t3nlw3*9a#83I-?y;ri(g6!-Pl3FX!g`x*fQ{0$KQ
+<@@{l1qB%r>GTmMB?|h*{09pW7TDSl6%;583Gwyv2J-SDy#fCC-sKhU6A~8j_wN!C^b-3Q@$l#X?feJv@B8}{0to*W2<-g{+Y<iO3)Bz~?fCu(
+`Tzy?{~Q<y+9MDH-t^`K{1gQY^AYS90RRLm;Q#T+|K<bt1l#WG69xSl*7E@O5+C&Z<uK_E8~`*k_YU?11pxa7_Xzsw0QKwd?%N&cCj1Tz94!D0
+;SdDo2lO2n4)*&m?IZgP`cd%w?FJ6u?+N`C?ECHb@dNoB=mZk*C-nC^77Odn-vjmL?&tF311Bi@+XLn9{RB7p!3_`O=K=Er851MvFDLjsB`7xO
+<Ny!#`4jT(`2YGH-TvnX`6&tr8WH&&4EqH54gLJUF7)Oe0t6Qb2La#U0{6Vs|I^Y3(HQav4=WM{B?%lJ9@G8!`vegb0_@`f@Cg$M_5I}z0T~1h
+;Sb>O>J0+P2QT>m1py!q&J-&O?Hd^Kzv1=p4%;08`Qrcl|M(692KMq6IsX6*5A6yJ_!|oN4)Xf#AK(HEEcpRI8U*(G;S}=P3or5h3hwXY>oUMd
+($(eq|Nj927ycjv4FUN0_wDi!;q(CH5yRR83Lg6#_5cq0^atnZ?(G2b81V%6`5zws1sUw~3ls(S>gOH}@(lp+`Vtcv3H|I1-vJ2L7}yCFFZ<L6
+>K+Uk8w&>g`w{!@{xs?UF!nL?1@#v27Z~&D;PV9y8x-md^z<t71o9OV{P+;;)Ey7+1o0{g>Gksx4G9_f{uS`o*%ajB@&x({BjEoD^8Vfk77PCD
+JpoYt0wVqn1{v$}*89NN^aURb6Z8V!-x2>CxC8d^>jM5I_6aQU2J{5wFfIe%(*qnG;{)yw_vjkv2mswE6yxga3K#J73gQLu`0*h2{0c<%4lykI
+`RD%W5)Ihm^7{J>)EV#g94H6?_8b8d|L*$-Cj$KE<q6^N^8)Gv6aeG~{{9IJ%;?<X0~Oxp10Vn1{}D7E_WJ<>^!^~_+WhbY?d|s;D**8T8{Y^i
+<ntR6AsHd-`TY$A-yHh~=nMhr5+D8n66x~*0~-hR8zch;<@EXf688G)F$e$|<oDX|3NZc)<PP`i`{5PM1OERL@A~@I66^p42^H(z9Ssf$0t@2*
+?&Hk_+YA{9@dOI&@d?-$9V7n`u)oSF@cRcL@Ba`P8u$eRsObLk3*Y-32;%(e{}=}8=?M!N3=Hc5DKGuq^9mO3^cyJa8TRMq@96g_1`qPx{LLc+
+4FMG`1OpTf_U;oA3G@Er@)-R61qJmE-trgj2oUz)_wf298Q&WQ{si_R@XQGc<NGDj2LKNn=l1gj?)~P^@DUOE?*zm4^bh|P2MOvO-~|;e0s$Q1
+|LFa~4Fwws2pkUm>hJmT1^EFNCLHnw1PJix03#jb3j*iO+V=wg_4N+SF#HGO*dOZ!84~>a6ZH8T{t?&&@c9V|{1XKf2=w$281n?r0}b{s1PRpv
+63p!OBnTD>1P%`m00Q~*6EFhS`Rf@e8}k+e-RJ`Z&hGcy6ZY;N86@oiBm4~q``i-}^X(|;9OeuO6cG6V03tLAHUjGY4<Q8z5+wWM_vP;k%_RK&
+_}1O+I~o!Gx&Z1E^(p@H@)`N>><tIs@*5Tt<_{0s0r>jw2N>Su4dnjs56<uj7U$;{@Cft+_Ye8@_Z9fbA`bc=@W06u761kU0TJ%`0R9K+&JFzz
+0SoWz;t>)hI`$#k<?QVN3<DAu5gZf(<S-Ec<PG!ABHsbW1NGt>?KbS_^7{@4C=&D=`s^eO?cfRq^Z^V45d-}F_Vx7Z-v=4&1_KWF?F!TR^ZV@q
+Hs${Z;|c^X(d7r;3;hW7>-Yo~?FuF7;pz?i@&euI(ewfV71I6#B>V*r%mFn0_YCat^%3$O2^u6M3-I*-1px#O6&m6O_yrCa-Tnmj?+F0-=^F4L
+@76Eb0on;2@GSca^5*^86a^3=8~6wc2MPZWAm1(h_5c7A{TSrQ?->dt?=Jqi_A2)X6XfIZ3G@W%_80j59x3JL2`C{o5B>Z4#MmDE{r2?n<O1;T
+00SfzEc_wl8}1C)1|v2J)Z_E=C9B^9{tpnx9PRet;QQhT6c8it3L5m+1m^+}@E5NB{0J)g@6+@0`U>RZ2@dkd^Aq6q@$D4S3iaj|1R3)E1O@Tx
+{2JsA_aPDX@cRW8_2~Zy?ivvH`QzBGH4z2;=L*m%7vb>g0uKG|@(AAS?)(uB5Z(#pyd?ZA{t^P{xV`)e1n~ni1pWs4vljpZ>k|JE9OB~B3k)C`
+0~PTB05=Z$4)nwh2>J&M@eBOmB=-3p6#Lir{`d|N*4Y{N?+YCS^zGH_8w?Wy4Gabc_5BSM_w)ZdD)#*h=j{m^`s^Sr3Hb-q>GcI5`Tqa}{oeZ)
+1n3(Q#rXpB=HTr0ARiO{_vsN45B&k`<N)>n4izZ|>+I$h1m@}j?g={e_4p7Q+|dsmFW~ME@AMZN>=+XmA{F=l@**Ma1`_`m=I{U)0_p%K<njOd
+5B34p_b3Jq^CSfh_5l3twiXBp_yqzD2Js-{`~wm0`THBy^vD7MxB2k^AKD7t75oqm1`ibb`wH>(3kv!f`6lHd)A928@&xz>6Dbn=A0hMn_zn&X
+=Kc2F2Mh}a*B8|C0~#yk5$z`C)f4IL2Lb;13i$;4?DZn|3-}E2@(URB2K(vw1Mu?x0S6oa04*W^<Lvbg0sJcr8uGNP85auQ>h0eC_v+~P8}Iek
+^A++N^yCu$4(|pB_W=wM=<o#VI`IGl<__@<5A_lo@cI?p0SOfv6Y1pc?EoVC10L=M?GzRP>;c~c8V2kH@+A5M`v5Kc>hkv&CkFl9;PMUO?(X;#
+CFTp}><s}1^!xY!_yb4}8sYX97!e~K6y6mZ@(}(I_4We0CHWZ!69x_p7xxqX1tj{&$MyQ%^dJTD75x774)Ou~+#m(m02cfWBOLS@?%Dtf{|WXR
+|04hY3kM$@+~*({B?<~6K7j=#@B1JS9SjRH<rDA<1N;f@=m7Ko2Jj2<0SD{?2^9q65d#7L^dS!l4Ginu#4i8+5E&^6`0)J&4EY=n9v%AF`SJt|
+-S77e5F7#i{`K-4{|Mp*@&5n#2l@5+4hZMg{V4kI2>}A=3ojThASc-R^X}mV{~OuS5ghyo`xO-X4D<u=4*?tQCIt}W><s4f4e9UW@%se*2L2Tz
+{`@K8>c{^669oS-3Ju}(8Xywr^z{k-`uzeL2L`I+DF+Mh9o7Zzw<#9^Cj9#U8ua2MJofbK0T~Df-S`Ou-u5LT1Ml}M)(O-MA0Z7J{N@tg@ZJFU
+8vYLO<N*iy4+R7G3hf8*{R#pc2;l!1_#NaJ1{VM0+ZyB*2KzJcBIF|c_~0276#4cK1Oxa4{qYYV2k8<7J>B5a>GSv`D8TUm8WIE#?+F3xDgOTr
+B;W4%0R|W!4;1YG2>=2U7$zkf{Rh|Q1oR092LKhj1ql}zBMaX41p5;Q7VYxL2Ltu<{=3sF66+HZ{{`M7@wE9876=Cp{|)aX{}~JN@%R|={_p=A
+>*FR2_2T>Y<sAqQ1_Brb`2-m03Echo836nnB^x2^72pgB`R@Gl{~rJY3+&?lyX*h~1RL=R{|W%^{_iIK1M%zl<na9T|Nj&A052>W4<G3n76Jzx
+4kzgc{I>KL8|)Dk{_O|?7z5-H_b?6m{5K)`Bn0R)0ruh%-SD;$B?-6?6Y$Ct7AzS21qTWf$|Ca~5!~+d`x?vMDGt5c0u}$>=lB})_u>}c{s$o!
+2ngBw5+oV=ALup{;l|tO3i&1OA`I&82kQ_XLkS=r^UVS5`vo58`3>LSG65XR6ap0e2=V6H>+=a8`PthI;06j73hqlECj`6$BK8>X01pTe2=wb5
+2;Bf56%!Nq_5tkX@Fc(o3kLWP?E?=e@z5XsGWQ)H5boLY`wJ!I(&EM5-^c+M8VdUl`5yP+{R{#S1?blU%kB6H=@;|!75@GA3=ta61NXloBoE{m
+008+WIT14U^aA49^8@|%0~zuJ1Pt~C7vdE2-SPtq0umq;>=gJI_74;d6XL?u<lz$h-v`jv1`aF-0SgEP0UZR{_W%Y0;Qiqg3+B}R{`u3?3;Iai
+^9Ly0{UQPS71rJTE&u{6?C%)t2oe$JDGU)10}(3y3)&VM7c}kk9Ru$OG$Qij1@r&@Cji_o6gwH~@eUu>Bozw*@$U}~-1i9M3Dx2N#q$64?H=j1
+G!obQ?e5h75fBR01|~B6_45ehM%@zu2p8D*`w|27Ehq5+@eCNq8R{S-`1?T=>HhWb`YQqE`UBqxDlYL45*8I2<TL>O|M21x`s@Gy93m$f1Lqb0
+5ghCF;u{AP`3}+s8Y=(U6ZZ)N=D`Brisb$U_6INC`z4#~2I>P6CCS(n^#uh8Ap{c&BJC>j{XOyq^e?;_68+#aC<Pt{0PHLJI>-wgBM#RA5*Ef0
+`ULp;_wpUo1`8bg78%>*2I>d?0_O<v@!Smc_3ZEY<NOHl3lQY#!w#7G67vcZ01oZx7Y9K20QUke1n|=27!>y+{`>YF69(P>`wAuc9Pd{j1_0#v
+APo&2?gP~K_6y-5_XYU|_u&>FANTSM^bGGd-VHe5;sMPaGeZjL{r>;m7V78v0`nabAR+P(1M|=fB<lJl>?!OD?-UIL8|D$+{vY`SBiR)T0OASr
+@elI!{T9XY9UIvTCI;U72Ot~~$NnDl<_!Zk9N0Ja7332(E&cfU?;G*y6cgUs>*?eV>hjv)0s<B673UW785arb4f^l}76JV8=@#(uAqye5;u#k4
+3+osd1>O_s=iSKO1L`Br@95|X6$<>f^YPcN5)3u~$K2lm+aTlx3GfdF81(rW>IyXsy*>ls5ES7X9^?BNAO`ot8UZC6)~5~>5FWeD<ny5sBK)@I
+ZX4nY))m3xFcbRZ3G)IK3k>EONEXxM{qV{k;1Vwk_kkzt^ZW7u?j`r`LH7(I^#c(79~~DH5fm@__#5l!1^({r{QT$B4b<%<?*}3Q0Q%qf5BL1`
+^84Ni2MitP0u%M@=lby8|0Vz;3Isj@&*%o_=GXJ#4+#$N<RbhM@Bk6|{^{ZR3Ect@0tx&y9R8ja5+?%;0plD3CG+Ch@CD%k^Aq*%2Nc;9+8FZ=
+{`w8#=m5qN^W5v+DfY<=1QZze@)9=z@(C3q((elo>JJ9?1TiHe0muOk0oC)|{x|OZ+%fyr|F;hg?Fq)vA<z%iy9o^W+Ve3e^Y{rO_V5(#(jWjH
+(L)E^1Q_Y|`|S`9C+_DI0}9ac1|S>UL-r8s^a1wvI@J&J4a@fi5cTlR>>uCgGwj6$EC}K<9`e*I4h$jsB(K&b_xbM&2|@bE2^k_5tjqT$<@F>G
+;O_3y0wWXq-vcrb1qL4RAgs|T=m7NV*%<Er0^m06*T?Aj2IJh_B*Y`q?F<R&y)7!>-}5X6_8s`=0@)f8=IHSMA=>)`2oKr_%N#KH{SYt;0}bo`
+=`r#V3PIis6AIb$8w1=0^VR+&<>}7%{_Q9n^e@&F-1`{*5bW436z?e>D<1mRCh8Lp1RT}<`snlm1@ibK<M{mp?IPU<5)}qB6T;vd0@LXQCJgT#
+9|Rr^C(-^9`4}4j==Luv9`4={A_nap5f>L7))*Zu?+xqu+2sW1FZLVq@d)E0F6aEdK-nYX8@|OIAKDxk0pS$t_#qYU^e_$@wFd+G`|{%F8S(ZV
+7X<YF4i5m%<^cx&`W(ji%=-@``UUP53HdAi?CKKd;6w!T7YOYO{R#yG2mJ@#7#$ZX2K@v2*V*j|D+C_<AO^`C{{Hd8{{7Vl=h^Qi`wj{b>I3N)
+81Mkj_aO}Q7~UlgA{^}EE)xO}4;mL57v;m`^8y;%xH9eG&ma-~^~5Fx5(yjZ{}J*R1{N6nG6Dkv>=X7R3gzJN?C=x+z3Scw9RwZ)A_pS(>iP!q
+0O<nc2Q&Wm`56fI>Gu~D79QT-@Av~G-{=<t@-r#z90S_*=rHpgEDz-d`P=~*-U#&D7$VUu3kDwH`vwU)5BCcV*6#ZDBpdt@80-NB77;fMF9z-j
+2Lc@N-1F)91Nr9i<^S#kJ~JNpd&CqB0p9Kj{TUV82ms*&6zLE7=oInb3OMoDzy=7_Ecn>r%*4|y3J@44CKK=f3Iz-A=I|%r>@GU)AvZJN|L6%6
+{pjr*2JQP85CHS__~!@({SocK`vw9B^z!}p;|(9%_Xq#e%IE(V0`U*<*B~7F_$d+r#yIWO_$Bx%BOc`z919H+9O(V%9_?KH7X<n3^BevQLL27<
+A2#3;@%IAv3J2mnBm4b0_zNZw@e3FU^XC#K`~v<53;zb`|NYJV4Eh8Q2jTMs2ou=-;|LED*y!g11On~|`~?{Qtq&gn`vVQ%1PBNL@$<?B2oU-b
+1NJ3N6)ha(O#uWF7z*t2?F{h#4l@K6?F0Sd`_>2#^cL0i69^Tv-tY<S{|FpW8V@4n0>SCx_3PRB1OU_r+A9zA4JraC?&s43><cFjDf;#E4F&1u
+HX!8)>*4bm^y)baGwvV_Bl0u{4hZ=M{TmVO!}I|2@7f;!{mm8z9sdvT5E}jF?i~37<<;WN+Z^k#@dOVm0Nw!|*9ie5Bu5_4<orVF<O&eg@aZcP
+2_*vp_W%jn<QMwxAO-#x5)km(`41ux1{3!f6ABCa_rd`b&Kvj(@dpI$<_Yo>AMF|KxY-5h_Z9a65El>v-yr_z{{<n}^9&LX&g~=U76=RN0qPhj
+01G205$XB{;qx5;|0uih-~kW^{^<b^{KO3m_6H6G80Z=d(dFLg0QL9+BIo$|Am-@`>GRs}HtiHP1Na;r+Yc7|GW`Pk{`A-FArkf44ih8^|MLL)
+>M8jS6ekny()1<v`~Up&3lr)6Fbd8ZDE|H28TKR`7xnQ2ywyG~8W{`)<n|E!`w+eg8U+I5EEf?s871592O$t7_zDdX1NZ|4{Wt&q-{S8B=m0q6
++yxxP80<0%(BA_V7wi=L<P7W-9sS!9+7c1dC=2Td@(uSS?gJ(k2MPt!?hebF4(jm~93}-N90vX#EhZB#1RVne8~yMZHw6*$>;woA@%u6p0s$KR
+3EvzU0{;033>U=<-y!(i=Li~&@%ain)#>o-4J#1d<?{&X1`Rat)yn`A;oR>1@gwZ{69)YKzzXyYM;7_g5d!D~-2*f85H$1P&Hfn;=Md@c@YWO-
+3LE<B{PH0G_WcMK*c9>i(Ag0U`V8mo^9%mG|MV3O(f`ID=kFu&<LwFy4et#Q2LT50{^Q&NC;si>`u)%N83q3p9n~Kx<QV}36z3EQAmkhn`Uvy{
+?&mucLlgrO`X}nMLHQil`pUQ!Bmq?B^(Wi16~^$y9;zY%$FTAjLsw6(3AftRCC@VP)DNBn4uLNxO}YsgWF9*k^6!k-3kT{-AiCZ*
 """
