@@ -261,6 +261,9 @@ class FakeGateway:
             _numeric("MDC_ECG_HEART_RATE", "HR", "/min", patient.rate_bpm if usable else None, at_us, reason, 50, 120),
             _numeric("MDC_PULS_OXIM_SAT_O2", "SpO₂", "%", patient.spo2, at_us, None, 90, None),
             _numeric("MDC_PULS_OXIM_PULS_RATE", "PR", "/min", patient.rate_bpm, at_us, None, None, None),
+            _numeric("MDC_ECG_TIME_PD_PR", "PR int", "ms", None, at_us, "no_p_wave", None, None),
+            _numeric("MDC_ECG_TIME_PD_QRS", "QRS", "ms", 92.0 if usable else None, at_us, reason, None, None),
+            _numeric("MDC_ECG_TIME_PD_QTcF", "QTcF", "ms", 418.0 if usable else None, at_us, reason, None, None),
         ]
         signals = [
             {

@@ -380,3 +380,16 @@ def test_sixty_four_patients_fit_on_a_wall_display(browser: Browser, home: Home)
     dashboard.close()
     gateway.close()
     assert complaints == []
+
+
+def test_a_patients_page_shows_intervals_and_says_why_one_is_missing(screen: Screen) -> None:
+    screen.open_patient(0)
+    numbers = screen.page.locator(".numbers")
+    expect(numbers.locator('[data-code="MDC_ECG_TIME_PD_QTcF"] .num-value')).to_have_text("418")
+    expect(numbers.locator('[data-code="MDC_ECG_TIME_PD_PR"] .num-value')).to_have_text("---")
+    expect(numbers.locator('[data-code="MDC_ECG_TIME_PD_PR"] .num-note')).to_have_text("No P wave")
+    expect(numbers.locator('[data-code="MDC_ECG_AMPL_ST"]')).to_be_hidden()
+    for width, height in ((1280, 800), (390, 844)):
+        screen.page.set_viewport_size({"width": width, "height": height})
+        wide = screen.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, f"{width} px: the page is {wide} px too wide"

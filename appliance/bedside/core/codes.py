@@ -61,7 +61,7 @@ FACTS: dict[Code, CodeFacts] = {
     Code.WEIGHT: CodeFacts("Weight", "kg", "29463-7", 24 * 3600.0, 1),
     Code.BATTERY: CodeFacts("Battery", "%", None, 3600.0, 0),
     Code.VENTRICULAR_RATE: CodeFacts("PVC", "/min", None, 60.0, 0),
-    Code.PR_INTERVAL: CodeFacts("PR interval", "ms", "8625-6", 45.0, 0),
+    Code.PR_INTERVAL: CodeFacts("PR int", "ms", "8625-6", 45.0, 0),
     Code.QRS_DURATION: CodeFacts("QRS", "ms", "8633-0", 45.0, 0),
     Code.QT_INTERVAL: CodeFacts("QT", "ms", "8634-8", 45.0, 0),
     Code.QTC_FRIDERICIA: CodeFacts("QTcF", "ms", "8636-3", 45.0, 0),

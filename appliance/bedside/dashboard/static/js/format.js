@@ -23,6 +23,16 @@ export const REASON_TEXT = {
   muscle: "Muscle noise",
   mains: "Mains hum",
   missing: "Samples missing",
+  rejected: "Poor signal",
+  too_few_beats: "Too few beats",
+  learning: "Learning",
+  unlike: "Beats differ",
+  noisy: "Too noisy",
+  low: "QRS too small",
+  wide: "Wide QRS",
+  no_p_wave: "No P wave",
+  no_t_end: "T end not seen",
+  cannot_judge: "Cannot judge",
 };
 export const BEAT_TEXT = { N: "normal", S: "supraventricular", V: "ventricular", F: "fusion", Q: "not judged" };
 const UNIT_TEXT = { "/min": "/min", "%": "%", Cel: "°C", mV: "mV", "mm[Hg]": "mmHg" };
