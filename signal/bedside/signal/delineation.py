@@ -3,7 +3,7 @@
 Fed with the raw lead, R peaks and verdicts of `lead.py`, some frames at a time; no clock, file or socket. A beat waits
 until its T wave, its neighbour and the quality of its seconds are known, at most 2 s, so results do not depend on how
 the stream was cut. Each beat is compared with two running means (the usual one, and one for what comes beside it, as
-ventricular beats do). The network reads a mean often while it is young and every 10 s later; a beat that is like a
+ventricular beats do). The network reads a mean often while it is young and every 15 s later; a beat that is like a
 mean has that mean's marks, checked for its own P wave. A beat like neither is read alone, as long as that is rare.
 """
 
@@ -29,7 +29,7 @@ ALIKE = 0.90  # correlation from which a beat counts as like a mean
 HEIGHTS = (0.6, 1.67)  # of a beat against the mean
 YOUNG = 8  # beats until which a mean is read anew with each
 MEMORY = 16  # beats over which a mean forgets
-READ_EVERY = 2500  # internal samples (10 s) between readings of a grown mean
+READ_EVERY = 3750  # internal samples (15 s) between readings of a grown mean
 ALONE_EVERY, ALONE_MAX = 2500, 8  # one beat in 10 s may be read alone, eight at once
 TURNED = 6  # beats in a row that are like the other mean and not the usual one: then it is the usual one
 SUMMARY_EVERY = 2500
@@ -314,9 +314,9 @@ def _window(whole: Floats, at: int) -> Floats | None:
     window = whole[max(first, 0) : end]
     if window.size < end - first:
         window = np.concatenate((np.full(max(-first, 0), np.nan), window, np.full(max(end - whole.size, 0), np.nan)))
-    unseen = np.isnan(window)
-    if not unseen.any():
+    if math.isfinite(float(window.sum())):
         return window
+    unseen = np.isnan(window)
     if unseen[LEFT - JUDGED_BEFORE // 2 : LEFT + JUDGED_AFTER // 2].any():
         return None
     seen = np.flatnonzero(~unseen)
