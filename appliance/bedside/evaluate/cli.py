@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from bedside.core.events import Json
+
 FIGURES = Path("compliance/figures")
 
 
@@ -165,4 +167,26 @@ def rate(as_json: bool, keep_them: bool) -> None:
     table = bench_signals.as_table(rows)
     if keep_them:
         keep(document, table, FIGURES, "rate", "bedside evaluate rate")
+
+
+@evaluate.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--write", "keep", is_flag=True, help=f"Keep the figures in {FIGURES}/.")
+def pulse(folder: Path, as_json: bool, keep: bool) -> None:
+    """Pulse waves against the ECG beside them in FOLDER (PhysioNet/CinC Challenge 2015)."""
+    from bedside.evaluate import pulse_table
+
+    document = pulse_table.evaluate_pulses(folder)
+    table = pulse_table.as_table(document)
+    _told(document, table, "pulse", as_json, keep)
+
+
+def _told(document: dict[str, Json], table: str, name: str, as_json: bool, keep: bool) -> None:
+    """Print what was measured, and keep it where that was asked for."""
+    from bedside.evaluate.figures import write_figures
+
+    if keep:
+        write_figures(document, table, FIGURES, name, f"bedside evaluate {name} DIR")
     click.echo(json.dumps(document, indent=1) if as_json else table)

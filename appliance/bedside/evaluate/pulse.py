@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -168,3 +169,19 @@ def _rate_errors(
 def pulses_seen(seconds: Sequence[PulseSecond], first_s: float, end_s: float, fs_hz: float) -> int:
     """Believed pulses in the seconds that end in `(first_s, end_s]`."""
     return sum(one.pulses for one in seconds if first_s < (one.first_index + one.n_samples) / fs_hz <= end_s)
+
+
+ASYSTOLE_S = 14.0  # an alarm stands within 10 s of its event, and the pause itself lasts 4 s
+PAUSE_S = 3.0
+
+
+def goes_on(feet: Floats, seconds: Sequence[PulseSecond], end_s: float, fs_hz: float) -> bool:
+    """Would the wave be taken as proof that the heart beat on in the last `ASYSTOLE_S`?
+
+    Only if believed pulses in usable seconds lie nowhere more than `PAUSE_S` apart, from its beginning to its end.
+    """
+    usable = {int(one.first_index / fs_hz + 0.5) for one in seconds if one.usable}
+    begin_s = end_s - ASYSTOLE_S
+    seen = [float(foot) for foot in feet if begin_s <= foot < end_s and int(foot) in usable]
+    marks = [begin_s, *seen, end_s]
+    return max(after - before for before, after in pairwise(marks)) <= PAUSE_S

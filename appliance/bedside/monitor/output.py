@@ -48,6 +48,13 @@ class Outbox:
         self._events.append(event)
         self._known_us.append(known_us)
 
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def since(self, n: int) -> list[Event]:
+        """The events that were added when there were `n`."""
+        return self._events[n:]
+
     def wave(self, wave: CleanWave) -> None:
         self._waves.append(wave)
 

@@ -33,6 +33,7 @@ from bedside.monitor.intake import Dropped, Hole, Intake, Restart, Samples
 from bedside.monitor.lead import BeatJudge, Stage
 from bedside.monitor.output import CleanWave, MonitorOutput, Outbox
 from bedside.monitor.pleth import PulseWave
+from bedside.monitor.respiration import RespirationMonitor
 from bedside.monitor.timeline import Timeline
 
 __all__ = ["CleanWave", "MonitorOutput", "PatientMonitor"]
@@ -78,6 +79,7 @@ class PatientMonitor:
         self._leading: str | None = None
         self._leading_wave: str | None = None
         self._pulse_read_us: int | None = None  # when an oximeter last gave a pulse rate of its own
+        self._breathing = RespirationMonitor(patient, ids, simulated)
         self._now_us: int | None = None
         self._refused = 0
 
@@ -137,15 +139,31 @@ class PatientMonitor:
     def _outbox(self) -> Outbox:
         return Outbox()
 
-    def _block(self, block: Block, out: Outbox) -> None:
+    def _block(self, whole: Block, out: Outbox) -> None:
+        for piece in self._breathing.pieces(whole):
+            self._piece(piece, out)
+
+    def _piece(self, block: Block, out: Outbox) -> None:
         info = block.stream
         if info.kind is StreamKind.ECG:
             stream = self._ecg_stream(info, block.start_us, out)
             if stream is not None:
+                n_before = len(out)
                 stream.block(block, info.id == self._leading, out)
                 self._elect(block.end_us, out)
+                self._breathe(block, n_before, out)
         else:
             self._other_block(block, out)
+
+    def _breathe(self, block: Block, n_before: int, out: Outbox) -> None:
+        """A block's beats, pulses and samples to the breathing; `n_before`: how many events there were before it."""
+        with self._stage("respiration"):
+            self._breathing.hear(out.since(n_before))
+            other = self._other.get(block.stream.id)
+            if other is not None and other.pulse is not None:
+                self._breathing.pulses(block.stream.id, other.pulse.fresh)
+                other.pulse.fresh = []
+            self._breathing.samples(block, out)
 
     def _ecg_stream(self, info: StreamInfo, at_us: int, out: Outbox) -> EcgStream | None:
         stream = self._ecg.get(info.id)
@@ -181,7 +199,7 @@ class PatientMonitor:
                 self._refuse(info, block.start_us, "too many streams", out)
                 return
             other = self._other[info.id] = self._other_stream(info, block.start_us, out)
-        leads = self._wave_leads(info.id, block.end_us)
+        leads, n_before = self._wave_leads(info.id, block.end_us), len(out)
         for action in other.intake.block(block):
             match action:
                 case Samples(first_index, values):
@@ -202,6 +220,7 @@ class PatientMonitor:
                 case Dropped():
                     pass
         self._elect_wave(block.end_us)
+        self._breathe(block, n_before, out)
 
     def _other_stream(self, info: StreamInfo, at_us: int, out: Outbox) -> _OtherStream:
         other = _OtherStream(info, Intake(info.rate_hz))
@@ -314,6 +333,8 @@ class PatientMonitor:
             self._readings[key] = (reading.time_us, False)
             if reading.code is Code.PULSE_RATE and reading.value is not None:
                 self._pulse_read_us = max(reading.time_us, self._pulse_read_us or 0)
+            if reading.code is Code.RESPIRATION_RATE and reading.value is not None:
+                self._breathing.own_us = max(reading.time_us, self._breathing.own_us or 0)
         out.add(
             reading.time_us,
             self._numeric(
@@ -335,6 +356,7 @@ class PatientMonitor:
                 out.add(now_us, self._numeric(code, now_us, None, Validity.REJECTED, "stale", wearable))
 
     def _contact(self, contact: Contact, out: Outbox) -> None:
+        self._breathing.contact(contact.wearable, contact.kind, contact.on_skin)
         if contact.kind is StreamKind.PLETH:
             for other in self._other.values():
                 if other.pulse is not None and other.info.wearable == contact.wearable:

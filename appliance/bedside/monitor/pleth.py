@@ -79,6 +79,7 @@ class PulseWave:
         self._quality: tuple[bool, str | None] | None = None
         self.unusable_since_us: int | None = None
         self._stale_said_us: int | None = None
+        self.fresh: list[tuple[int, float]] = []  # believed pulses (foot µs, height) since whoever reads it emptied it
 
     @property
     def usable(self) -> bool:
@@ -92,6 +93,8 @@ class PulseWave:
         self._end = first_index + values.size
         self._state, output = self._analyser.step(self._state, values)
         self._stale_said_us = None
+        base = self._base
+        self.fresh += [(self._at(base + one.onset_index), one.height) for one in output.pulses if one.believed]
         self._tell(output.seconds, leads, out)
 
     def restart(self, leads: bool, out: Outbox) -> None:

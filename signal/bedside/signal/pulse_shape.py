@@ -13,10 +13,10 @@ import numpy as np
 
 from bedside.signal.resample import Floats
 
-BEFORE_S, AFTER_S = 0.06, 0.34  # the part of a pulse that is compared: foot, upstroke, peak and the first fall
-LIKE_MIN = 0.86  # correlation with the usual form; 0.86 is Orphanidou's limit for a wrist or finger
+BEFORE_S, AFTER_S = 0.06, 0.5  # the part of a pulse that is compared: foot, upstroke, peak and the fall after it
+LIKE_MIN = 0.9  # correlation with the usual form (Orphanidou: 0.86; here a false pulse may silence a true alarm)
 LEARN = 0.08  # weight of a new pulse in the usual form: a memory of some twelve pulses
-HEIGHT_RANGE = (0.3, 3.0)  # of the usual height
+HEIGHT_RANGE = (0.4, 2.2)  # of the usual height
 HEIGHT_LEARN = 0.15
 FIRST = 4  # so many pulses in a row that are like one another make a form
 STEADY = 0.55  # heights of those: the lowest is at least so much of the highest
