@@ -32,7 +32,6 @@ COUNT_APART = 0.15  # spectrum and count agree within this share, or
 COUNT_APART_PER_MIN = 1.5
 AGREE_PER_MIN = 2.0  # two derived sources agree within this
 DERIVED_MIN = 2  # so many of them must
-TOTAL_MIN = 1.3  # and weigh so much together: two good ones or three fair ones
 AGAINST = 0.3  # of their weight: so much may speak for other rates
 BEATS_PER_BREATH = 2.1  # fewer beats in a breath cannot carry its rate
 
@@ -168,7 +167,7 @@ def fuse(sources: Mapping[str, Breathing]) -> Fused:
         best = max(best, (sum(able[name].quality for name in group), group))
     total, group = best
     against = sum(one.quality for name, one in able.items() if name not in group)
-    if len(group) >= DERIVED_MIN and total >= TOTAL_MIN and against < AGAINST * total:
+    if len(group) >= DERIVED_MIN and against < AGAINST * total:
         rate = sum((able[name].rate_per_min or 0.0) * able[name].quality for name in group) / total
         return Fused(rate, total / len(group), group, None)
     if not sources or all(one.reason == "missing" for one in sources.values()):
