@@ -25,6 +25,8 @@ class Code(StrEnum):
     NIBP_MEAN = "MDC_PRESS_BLD_NONINV_MEAN"
     GLUCOSE = "MDC_CONC_GLU_GEN"
     WEIGHT = "MDC_MASS_BODY_ACTUAL"
+    ACTIVITY = "MDC_ACTIVITY_MAD"  # mean amplitude deviation of a chest's acceleration; ours, not of the standard
+    STEP_RATE = "MDC_STEP_RATE"  # steps in the last minute; ours
     BATTERY = "MDC_ATTR_VAL_BATT_CHARGE"
     VENTRICULAR_RATE = "MDC_ECG_V_P_C_RATE"  # ventricular beats a minute
     PR_INTERVAL = "MDC_ECG_TIME_PD_PR"
@@ -59,6 +61,8 @@ FACTS: dict[Code, CodeFacts] = {
     Code.NIBP_MEAN: CodeFacts("NIBP mean", "mm[Hg]", "8478-0", 4 * 3600.0, 0),
     Code.GLUCOSE: CodeFacts("Glucose", "mmol/L", "15074-8", 4 * 3600.0, 1),
     Code.WEIGHT: CodeFacts("Weight", "kg", "29463-7", 24 * 3600.0, 1),
+    Code.ACTIVITY: CodeFacts("Activity", "m[g]", None, 30.0, 0),
+    Code.STEP_RATE: CodeFacts("Steps", "/min", None, 30.0, 0),
     Code.BATTERY: CodeFacts("Battery", "%", None, 3600.0, 0),
     Code.VENTRICULAR_RATE: CodeFacts("PVC", "/min", None, 60.0, 0),
     Code.PR_INTERVAL: CodeFacts("PR int", "ms", "8625-6", 45.0, 0),

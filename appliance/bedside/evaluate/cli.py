@@ -183,6 +183,19 @@ def pulse(folder: Path, as_json: bool, keep: bool) -> None:
     _told(document, table, "pulse", as_json, keep)
 
 
+@evaluate.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--write", "keep", is_flag=True, help=f"Keep the figures in {FIGURES}/.")
+def respiration(folder: Path, as_json: bool, keep: bool) -> None:
+    """Respiration rates from ECG and pulse wave against the waveform RESP beside them in FOLDER."""
+    from bedside.evaluate import respiration_table
+
+    document = respiration_table.evaluate_respiration(folder)
+    table = respiration_table.as_table(document)
+    _told(document, table, "respiration", as_json, keep)
+
+
 def _told(document: dict[str, Json], table: str, name: str, as_json: bool, keep: bool) -> None:
     """Print what was measured, and keep it where that was asked for."""
     from bedside.evaluate.figures import write_figures

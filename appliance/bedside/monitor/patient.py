@@ -31,6 +31,7 @@ from bedside.core.time import US_PER_S
 from bedside.monitor.ecg import EcgStream
 from bedside.monitor.intake import Dropped, Hole, Intake, Restart, Samples
 from bedside.monitor.lead import BeatJudge, Stage
+from bedside.monitor.motion import MotionMonitor
 from bedside.monitor.output import CleanWave, MonitorOutput, Outbox
 from bedside.monitor.pleth import PulseWave
 from bedside.monitor.respiration import RespirationMonitor
@@ -80,6 +81,7 @@ class PatientMonitor:
         self._leading_wave: str | None = None
         self._pulse_read_us: int | None = None  # when an oximeter last gave a pulse rate of its own
         self._breathing = RespirationMonitor(patient, ids, simulated)
+        self._motion: dict[str, MotionMonitor] = {}  # by wearable
         self._now_us: int | None = None
         self._refused = 0
 
@@ -219,11 +221,19 @@ class PatientMonitor:
                         other.timeline = Timeline()
                 case Dropped():
                     pass
+        if info.kind is StreamKind.ACCELERATION and info.wearable in self._motion:
+            with self._stage("motion"):
+                self._motion[info.wearable].block(block, out)
         self._elect_wave(block.end_us)
         self._breathe(block, n_before, out)
 
     def _other_stream(self, info: StreamInfo, at_us: int, out: Outbox) -> _OtherStream:
         other = _OtherStream(info, Intake(info.rate_hz))
+        if info.kind is StreamKind.ACCELERATION and info.wearable not in self._motion:
+            try:
+                self._motion[info.wearable] = MotionMonitor(info, self.patient, self._ids, self._simulated)
+            except ValueError as error:
+                self._refuse(info, at_us, str(error), out)
         if info.kind in PULSE_KINDS:
             try:
                 other.pulse = PulseWave(

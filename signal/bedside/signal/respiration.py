@@ -22,8 +22,9 @@ INNER_HZ = 4.0
 WINDOW_S = 32.0
 WINDOW = int(WINDOW_S * INNER_HZ)
 MISSING_SHARE_MAX = 0.1
-LOW_HZ, HIGH_HZ = 0.08, 0.75  # 5 to 45 breaths a minute from derived signals,
-DIRECT_HIGH_HZ = 1.1  # up to 66 from a waveform of its own
+LOW_HZ, HIGH_HZ = 0.13, 0.75  # 8 to 45 breaths a minute from derived signals: slower, blood pressure's own waves
+# (Mayer, 0.1 Hz) move size and distance of beats alike, and two sources would agree on them
+DIRECT_LOW_HZ, DIRECT_HIGH_HZ = 0.08, 1.1  # 5 to 66 from a waveform of its own
 PADDED = 512
 BESIDE_HZ = 0.045  # a peak's own power lies within this
 QUALITY_MIN = 0.45  # share of the band's power that one rate (and its double) explains
@@ -32,6 +33,7 @@ COUNT_APART = 0.15  # spectrum and count agree within this share, or
 COUNT_APART_PER_MIN = 1.5
 AGREE_PER_MIN = 2.0  # two derived sources agree within this
 DERIVED_MIN = 2  # so many of them must
+CONTINUOUS = "_baseline"
 AGAINST = 0.3  # of their weight: so much may speak for other rates
 BEATS_PER_BREATH = 2.1  # fewer beats in a breath cannot carry its rate
 
@@ -78,15 +80,15 @@ def breathing(window: Floats, *, direct: bool = False, beats_per_min: float | No
         if missing.mean() > MISSING_SHARE_MAX:
             return Breathing(None, 0.0, "missing")
         window = np.interp(np.arange(WINDOW), np.flatnonzero(~missing), window[~missing])
-    high_hz = DIRECT_HIGH_HZ if direct else HIGH_HZ
+    low_hz, high_hz = (DIRECT_LOW_HZ, DIRECT_HIGH_HZ) if direct else (LOW_HZ, HIGH_HZ)
     if beats_per_min is not None:
         high_hz = min(high_hz, beats_per_min / 60.0 / BEATS_PER_BREATH)
     level = window - window.mean()
     level = level - _T * float(_T @ level) / float(_T @ _T)
-    if high_hz <= 2 * LOW_HZ or float(np.abs(level).max()) <= 1e-12 * max(1.0, float(np.abs(window).max())):
+    if high_hz <= 2 * low_hz or float(np.abs(level).max()) <= 1e-12 * max(1.0, float(np.abs(window).max())):
         return Breathing(None, 0.0, "weak")
     power: Floats = np.square(np.abs(np.fft.rfft(level * _TAPER, PADDED)))
-    inside = (LOW_HZ <= _FREQUENCY) & (high_hz >= _FREQUENCY)
+    inside = (low_hz <= _FREQUENCY) & (high_hz >= _FREQUENCY)
     first, end = int(inside.argmax()), int(inside.size - inside[::-1].argmax())
     peak = first + int(power[first:end].argmax())
     if power[peak - 1] >= power[peak]:  # the band's edge: what wanders slower than any breath
@@ -97,7 +99,7 @@ def breathing(window: Floats, *, direct: bool = False, beats_per_min: float | No
     quality = float(power[own].sum()) / whole if whole > 0 else 0.0
     if quality < (DIRECT_QUALITY_MIN if direct else QUALITY_MIN):
         return Breathing(None, quality, "weak")
-    counted = _counted(level, at_hz, high_hz)
+    counted = _counted(level, at_hz, low_hz, high_hz)
     rate = 60.0 * at_hz
     if counted is None or abs(counted - rate) > max(COUNT_APART_PER_MIN, COUNT_APART * rate):
         return Breathing(None, 0.5 * quality, "disagreement")
@@ -112,11 +114,11 @@ def _parabola(power: Floats, peak: int) -> float:
     return peak + (0.5 * (before - after) / bend if bend < 0 else 0.0)
 
 
-def _counted(level: Floats, at_hz: float, high_hz: float) -> float | None:
+def _counted(level: Floats, at_hz: float, low_hz: float, high_hz: float) -> float | None:
     """Breaths a minute by counting: rises through zero of the band, each after a fall below a fifth of the spread."""
     spectrum = np.fft.rfft(level)
     frequency = np.arange(spectrum.size) * INNER_HZ / WINDOW
-    spectrum[(frequency < 0.6 * LOW_HZ) | (frequency > min(high_hz, max(2.0 * at_hz, 0.4)))] = 0.0
+    spectrum[(frequency < 0.6 * low_hz) | (frequency > min(high_hz, max(2.0 * at_hz, 0.4)))] = 0.0
     wave = np.fft.irfft(spectrum, WINDOW)
     edge = 0.2 * float(wave.std())
     side = np.where(wave > edge, 1, np.where(wave < -edge, -1, 0))
@@ -155,7 +157,8 @@ def robust(values: Floats) -> Floats:
 def fuse(sources: Mapping[str, Breathing]) -> Fused:
     """A waveform of its own counts alone; of derived sources two or more must agree, and none be as good against them.
 
-    The value is their mean by quality.
+    One of them must be a baseline: sources sampled by beats mistake breaths of more than half the heart's rate for
+    slow ones (aliasing), all alike. The value is their mean by quality.
     """
     direct = sources.get(DIRECT)
     if direct is not None and direct.rate_per_min is not None:
@@ -167,9 +170,12 @@ def fuse(sources: Mapping[str, Breathing]) -> Fused:
         best = max(best, (sum(able[name].quality for name in group), group))
     total, group = best
     against = sum(one.quality for name, one in able.items() if name not in group)
-    if len(group) >= DERIVED_MIN and against < AGAINST * total:
+    seen = any(name.endswith(CONTINUOUS) for name in group)
+    if len(group) >= DERIVED_MIN and seen and against < AGAINST * total:
         rate = sum((able[name].rate_per_min or 0.0) * able[name].quality for name in group) / total
         return Fused(rate, total / len(group), group, None)
+    if not seen and len(group) >= DERIVED_MIN:
+        return Fused(None, 0.0, (), "weak")
     if not sources or all(one.reason == "missing" for one in sources.values()):
         return Fused(None, 0.0, (), "missing")
     return Fused(None, 0.0, (), "disagreement" if len(able) > 1 else "weak")
