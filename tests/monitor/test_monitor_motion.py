@@ -16,7 +16,7 @@ from bedside.core.samples import Block, Floats, StreamInfo
 from bedside.core.time import US_PER_S
 from bedside.signal.motion import Posture
 
-pytestmark = pytest.mark.requirement("SIG-008")
+pytestmark = pytest.mark.requirement("SIG-012")
 
 
 def axis(name: str, **more: Any) -> StreamInfo:

@@ -14,7 +14,7 @@ from bedside.core.events import Event, Finding, Numeric
 from bedside.core.samples import Contact, Counts, Reading, StreamInfo, Validity
 from bedside.core.time import US_PER_S
 
-pytestmark = pytest.mark.requirement("SIG-007")
+pytestmark = pytest.mark.requirement("SIG-011")
 
 RATE_HZ = 130.0
 BREATHS_HZ = 0.25

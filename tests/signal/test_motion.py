@@ -13,7 +13,7 @@ from bedside.signal import motion
 from bedside.signal.motion import MotionAnalyser, MotionSecond, Mounting, Posture
 from bedside.signal.resample import Floats
 
-pytestmark = pytest.mark.requirement("SIG-008")
+pytestmark = pytest.mark.requirement("SIG-012")
 
 # the sensor's own axes: y to the head, z out of the breast, so x to the wearer's left
 MOUNTING = Mounting((0.0, 1.0, 0.0), (0.0, 0.0, 1.0))

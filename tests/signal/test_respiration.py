@@ -21,7 +21,7 @@ from bedside.signal.respiration import (
     sources_of_beats,
 )
 
-pytestmark = pytest.mark.requirement("SIG-007")
+pytestmark = pytest.mark.requirement("SIG-011")
 
 T_S = np.arange(WINDOW) / INNER_HZ
 
