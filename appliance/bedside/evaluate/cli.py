@@ -167,10 +167,10 @@ def rate(as_json: bool, keep_them: bool) -> None:
     table = bench_signals.as_table(rows)
     if keep_them:
         keep(document, table, FIGURES, "rate", "bedside evaluate rate")
+    click.echo(json.dumps(document, indent=1) if as_json else table)
 
 
 @evaluate.command()
-@click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--write", "keep", is_flag=True, help=f"Keep the figures in {FIGURES}/.")
@@ -196,10 +196,10 @@ def respiration(folder: Path, as_json: bool, keep: bool) -> None:
     _told(document, table, "respiration", as_json, keep)
 
 
-def _told(document: dict[str, Json], table: str, name: str, as_json: bool, keep: bool) -> None:
+def _told(document: dict[str, Json], table: str, name: str, as_json: bool, keep_them: bool) -> None:
     """Print what was measured, and keep it where that was asked for."""
-    from bedside.evaluate.figures import write_figures
+    from bedside.evaluate.keeping import keep
 
-    if keep:
-        write_figures(document, table, FIGURES, name, f"bedside evaluate {name} DIR")
+    if keep_them:
+        keep(document, table, FIGURES, name, f"bedside evaluate {name} DIR")
     click.echo(json.dumps(document, indent=1) if as_json else table)
