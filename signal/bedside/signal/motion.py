@@ -12,8 +12,9 @@ Sources: Van Hees et al. 2013, doi:10.1371/journal.pone.0061691 (mean amplitude 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Self
 
@@ -143,7 +144,7 @@ class MotionAnalyser:
         if values.ndim != 2 or values.shape[1] != 3 or values.dtype.kind not in "fiu":
             raise ValueError(f"block_mg: expected real numbers of shape (n, 3), got {values.dtype} of {values.shape}")
         pending = np.concatenate((state.pending, np.clip(values.astype(np.float64), -LIMIT_MG, LIMIT_MG)))
-        state = replace(state)
+        state = copy.copy(state)  # arrays are never written to
         whole = len(pending) // self.frame * self.frame
         starts = range(0, whole, self.frame)
         seconds = [self._second(state, pending[start : start + self.frame]) for start in starts]

@@ -6,8 +6,9 @@ day. `pulse_shape.py` judges a pulse's form and `pulse_quality.py` a second; her
 
 from __future__ import annotations
 
+import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple, Self
 
@@ -102,7 +103,7 @@ class PulseState:
     forms: FormState
     recent: tuple[tuple[float, float, bool], ...]  # foot, height, believed of the newest pulses
     seen: SecondSeen | None  # the second whose pulses are not all known yet
-    level: float  # mean of the newest second that was there, the offset included
+    rate_bpm: float | None  # at the end of the newest frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +174,7 @@ class PulseAnalyser:
             forms=self.forms.initial(),
             recent=(),
             seen=None,
-            level=0.0,
+            rate_bpm=None,
         )
 
     def step(self, state: PulseState, block: NDArray[np.generic]) -> tuple[PulseState, PulseOutput]:
@@ -186,7 +187,7 @@ class PulseAnalyser:
         if values.ndim != 1 or values.dtype.kind not in "fiu":
             raise ValueError(f"block: expected real numbers in one dimension, got {values.dtype} of {values.shape}")
         pending = np.concatenate((state.pending, np.clip(values.astype(np.float64), -LIMIT, LIMIT)))
-        state = replace(state)
+        state = copy.copy(state)  # arrays are never written to
         pulses: list[Pulse] = []
         seconds: list[PulseSecond] = []
         whole = pending.size // self.frame * self.frame
@@ -194,7 +195,7 @@ class PulseAnalyser:
             self._frame(state, pending[start : start + self.frame], pulses, seconds)
         state.pending = pending[whole:].copy()
         settled = state.tops[0][0] if state.tops else state.n - self._samples(WAIT_S)
-        output = PulseOutput(tuple(pulses), self._rate(state), max(0, settled * self.every), tuple(seconds))
+        output = PulseOutput(tuple(pulses), state.rate_bpm, max(0, settled * self.every), tuple(seconds))
         return state, output
 
     def finish(self, state: PulseState) -> PulseOutput:
@@ -231,6 +232,7 @@ class PulseAnalyser:
         while state.tops and state.tops[0][0] + self._samples(WAIT_S) < state.n:
             self._judge(state, found)
         pulses += found
+        state.rate_bpm = self._rate(state)
         self._second(state, source, chunk.size, seconds)
 
     # ------------------------------------------------------------------ holes
@@ -377,7 +379,7 @@ class PulseAnalyser:
                     reason=verdict.reason,
                     pulses=sum(inside) if verdict.usable else 0,
                     newest_index=self._source(believed[-1]) if believed else None,
-                    rate_bpm=self._rate(state) if verdict.usable else None,
+                    rate_bpm=state.rate_bpm if verdict.usable else None,
                     perfusion_pct=perfusion,
                 )
             )
