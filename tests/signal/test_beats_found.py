@@ -7,6 +7,7 @@ import pytest
 from tests.signal.heart_signals import VENTRICULAR, Floats, Shape, lead, missed_and_false, normal, steady
 
 from bedside.signal.beats import BeatFinder
+from bedside.signal.evidence import Hump, Memory, Sight
 from bedside.signal.lead import LeadAnalyser
 
 pytestmark = pytest.mark.requirement("SIG-002")
@@ -171,3 +172,43 @@ def test_no_peak_comes_before_what_was_called_settled() -> None:
         assert output.settled_index >= settled
         settled = output.settled_index
     assert settled > lead_mv.size - 130
+
+
+class TallP(BeatFinder):
+    """Takes the first of two humps for a beat, less or more surely; the second looks like one, most if the first was none."""
+
+    first_logit = 1.0
+
+    def odds(self, sight: Sight, memory: Memory) -> float:
+        if sight.hump.at < 310:
+            return self.first_logit
+        return 2.0 if memory.beats else 5.0
+
+
+class SureOfTallP(TallP):
+    first_logit = 7.0
+
+
+def two_humps(finder: BeatFinder) -> tuple[list[Hump], list[Hump]]:
+    """What is found and taken back with humps at 300 and 345 internal samples (0.18 s apart), and the second's R peak."""
+    at = np.arange(600)
+    wave = sum(np.exp(-0.5 * ((at - top) / 4.0) ** 2) for top in (300, 345))
+    state, found, retracted = finder.initial(), list[Hump](), list[Hump]()
+    for start in range(0, 600, 50):
+        part = wave[start : start + 50]
+        state, output = finder.step(state, part, part, part)
+        found += output.beats
+        retracted += output.retracted
+    return found, retracted
+
+
+def test_an_uncertain_beat_is_taken_back_when_the_next_hump_is_likelier_without_it() -> None:
+    found, retracted = two_humps(TallP())
+    assert [hump.r_at for hump in found] == [300, 345]
+    assert [hump.r_at for hump in retracted] == [300]
+
+
+def test_a_certain_beat_stands_whatever_follows() -> None:
+    found, retracted = two_humps(SureOfTallP())
+    assert [hump.r_at for hump in found] == [300]
+    assert retracted == []
