@@ -175,7 +175,7 @@ def test_no_peak_comes_before_what_was_called_settled() -> None:
 
 
 class TallP(BeatFinder):
-    """Takes the first of two humps for a beat, less or more surely; the second looks like one, most if the first was none."""
+    """Takes the first of two humps for a beat; the second looks like one, most of all if the first was none."""
 
     first_logit = 1.0
 
@@ -190,7 +190,7 @@ class SureOfTallP(TallP):
 
 
 def two_humps(finder: BeatFinder) -> tuple[list[Hump], list[Hump]]:
-    """What is found and taken back with humps at 300 and 345 internal samples (0.18 s apart), and the second's R peak."""
+    """What is found and taken back with humps at 300 and 345 internal samples (0.18 s apart)."""
     at = np.arange(600)
     wave = sum(np.exp(-0.5 * ((at - top) / 4.0) ** 2) for top in (300, 345))
     state, found, retracted = finder.initial(), list[Hump](), list[Hump]()
