@@ -16,6 +16,7 @@ from bedside.signal.lead import LeadAnalyser
 from bedside.signal.rhythm import (
     Episode,
     JudgedBeat,
+    Opinion,
     RhythmAnalyser,
     RhythmInput,
     RhythmOutput,
@@ -192,7 +193,7 @@ def test_sinus_arrhythmia_is_no_atrial_fibrillation(seed: int) -> None:
     assert labels(said) == {"N"}
 
 
-def test_ventricular_bigeminy_of_changing_coupling_is_fibrillation_only_when_its_beats_are_called_normal() -> None:
+def test_bigeminy_of_changing_coupling_is_no_fibrillation_even_when_its_beats_are_called_normal() -> None:
     rng = np.random.default_rng(4)
     at_s, beats = 1.0, []
     while at_s < 200:
@@ -200,13 +201,84 @@ def test_ventricular_bigeminy_of_changing_coupling_is_fibrillation_only_when_its
         beats += [(at_s, "N"), (at_s + coupling_s, "V")]
         at_s += 1.5 + 0.3 * rng.random()
     assert "AFIB" not in labels(follow(lead_mv(200), beats)[0])
+    called_normal = [(at_s, "N") for at_s, _ in beats]
+    assert "AFIB" not in labels(follow(lead_mv(200), called_normal)[0])
+
+
+def scattered_ventricular(seconds: float) -> list[tuple[float, str]]:
+    """A sinus rhythm with many ventricular beats, at any place and of any coupling."""
+    rng = np.random.default_rng(7)
+    at_s, beats = 1.0, []
+    while at_s < seconds:
+        beats.append((at_s, "N"))
+        if rng.random() < 0.5:
+            beats.append((at_s + 0.35 + 0.4 * rng.random(), "V"))
+            at_s += 0.85 * (1 + rng.random())
+        at_s += 0.85
+    return beats
+
+
+def test_scattered_ventricular_beats_are_fibrillation_only_when_they_are_called_normal() -> None:
+    beats = scattered_ventricular(200)
+    assert "AFIB" not in labels(follow(lead_mv(205), beats)[0])
     called_normal = [(at_s, "N") for at_s, _ in beats]  # negative control: without classes it looks like one
-    assert "AFIB" in labels(follow(lead_mv(200), called_normal)[0])
+    assert "AFIB" in labels(follow(lead_mv(205), called_normal)[0])
+
+
+def opined(beats: list[tuple[float, str]], fibrillation_at: dict[int, float], seconds: int) -> list[Episode]:
+    """Episodes for beats and, every 10 s, what a model says of the 30 s before."""
+    analyser = RhythmAnalyser()
+    state, said = analyser.initial(), []
+    marks = [(round(at_s * FS), symbol) for at_s, symbol in beats]
+    clean_mv = lead_mv(seconds)
+    for end in range(STEP, clean_mv.size + 1, STEP):
+        first = end - STEP
+        new = RhythmInput(
+            clean_mv[first:end],
+            first,
+            peaks=tuple(at for at, _ in marks if first <= at + 100 < end),
+            beats=tuple(JudgedBeat(at, symbol) for at, symbol in marks if first <= at + FS < end),
+            seconds=(SeenSecond(end // FS * FS, FS, True, None),),
+            settled=max(end - 150, 0),
+            opinions=tuple(
+                Opinion((at_s - 30) * FS, at_s * FS, share)
+                for at_s, share in fibrillation_at.items()
+                if first <= at_s * FS + 300 < end
+            ),
+        )
+        state, output = analyser.step(state, new)
+        said += output.episodes
+    return said + list(analyser.close(state, clean_mv.size))
+
+
+def test_a_model_that_denies_fibrillation_holds_it_back_and_one_that_is_silent_does_not() -> None:
+    beats = irregular(120, 1)
+    beats = [(at_s - 99, symbol) for at_s, symbol in beats]
+    denied = opined(beats, dict.fromkeys(range(30, 130, 10), 0.02), 120)
+    assert all(one.label != "AFIB" or (one.end or 0) <= 45 * FS for one in denied)
+    confirmed = opined(beats, dict.fromkeys(range(30, 130, 10), 0.9), 120)
+    silent = opined(beats, {}, 120)
+    for said in (confirmed, silent):
+        (last,) = [one for one in said if one.label == "AFIB" and one.end is not None]
+        assert last.end == 120 * FS
+
+
+def test_a_denial_ends_fibrillation_about_where_its_window_began() -> None:
+    beats = [(at_s - 99, symbol) for at_s, symbol in irregular(200, 1)]
+    said = opined(beats, {at_s: 0.9 if at_s <= 100 else 0.02 for at_s in range(30, 200, 10)}, 200)
+    ended = [one for one in said if one.label == "AFIB" and one.end is not None]
+    assert ended[-1].end == (110 - 30 + 10) * FS
+
+
+def test_an_old_denial_holds_nothing_back() -> None:
+    beats = [(at_s - 99, symbol) for at_s, symbol in irregular(200, 1)]
+    said = opined(beats, {30: 0.02, 40: 0.02}, 200)
+    assert [one.label for one in said if one.end == 200 * FS] == ["AFIB"]
 
 
 def test_irregularity_refuses_another_number_of_intervals() -> None:
     with pytest.raises(ValueError, match="rr_s"):
-        irregularity.measure(np.ones(39))
+        irregularity.measure(np.ones(15))
 
 
 # Ventricular fibrillation

@@ -6,6 +6,8 @@ Three groups of episodes run beside each other:
   `VT` (at 100/min or more: three or more beats that the classifier calls ventricular, or five or more whose QRS is
   unlike the patient's own, see `wide.py`; either witness suffices, the evidence names what each saw);
 - base, always exactly one once there are beats: `AFIB` (see `irregularity.py`), `SVTA`, `B`, `T`, `N`;
+  a model that looks at half minutes (P waves, atrial waves) may say "no fibrillation", and then `AFIB` is not
+  said; it never makes one, and without it the intervals decide alone;
 - `NOISE`: nothing can be said.
 
 An episode is given when it is known, when its evidence grows, and when it has ended. Its onset lies in the past by
@@ -45,6 +47,8 @@ NOISE_S = 3.0
 RR_S = (0.2, 2.5)
 PATTERN_KEPT = 9
 WILD_MV = 1e9  # more is no lead
+DENIED_BELOW, ALLOWED_FROM = 0.20, 0.35  # a model's probability of fibrillation; between them the last word stands
+OPINION_S = 35.0  # an opinion older than this is none
 OWN_WITNESS = "wide QRS against the patient's own"
 ALONE_WITNESS = "wide QRS, the patient's own not known yet"
 
@@ -74,9 +78,21 @@ class SeenSecond:
     reason: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What a model says of the clean samples `[since, at)`: the probability of atrial fibrillation or flutter."""
+
+    since: int
+    at: int
+    fibrillation: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RhythmInput:
-    """What is new. `settled`: no beat before it is still to come; `on_skin`: what the electrodes say, None: nothing."""
+    """What is new. `settled`: no beat before it is still to come; `on_skin`: what the electrodes say, None: nothing.
+
+    `opinions`: of a model that looks at whole windows, in order.
+    """
 
     clean_mv: Floats
     clean_first: int
@@ -86,6 +102,7 @@ class RhythmInput:
     settled: int
     on_skin: bool | None = None
     retracted: tuple[int, ...] = ()  # clean indices of peaks, given before or now, that are none
+    opinions: tuple[Opinion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +169,9 @@ class RhythmState:
     form: Evidence  # what the wide run's beats looked like
     classified: tuple[int, int]  # since the open VT began: beats that the classifier gave, of them ventricular
     af: irregularity.IrregularityState
+    opinion: Opinion | None  # the newest
+    denied: int | None  # since when a model denies fibrillation
+    allowed: int  # fibrillation cannot have begun before
     pattern: tuple[JudgedBeat, ...]
     group: patterns.Group | None
     variability: hrv.HrvState
@@ -187,6 +207,9 @@ class RhythmAnalyser:
             form=MappingProxyType({}),
             classified=(0, 0),
             af=irregularity.IrregularityState(),
+            opinion=None,
+            denied=None,
+            allowed=0,
             pattern=(),
             group=None,
             variability=hrv.HrvState(),
@@ -215,7 +238,9 @@ class RhythmAnalyser:
         _forms(state, new, out)
         _silence(state, new.settled, out)
         state.af = irregularity.expire(state.af, new.settled, FS_HZ)
-        _base(state, out)
+        for opinion in new.opinions:
+            _hear(state, opinion)
+        _base(state, new.settled, out)
         return state, RhythmOutput(tuple(out), tuple(pauses), tuple(notes))
 
     def close(self, state: RhythmState, at: int) -> tuple[Episode, ...]:
@@ -478,10 +503,27 @@ def _repeats(pattern: tuple[JudgedBeat, ...], every: int) -> bool:
     return len(symbols) == 3 * every and symbols == 3 * group and group.count("V") == 1
 
 
-def _base(state: RhythmState, out: list[Episode]) -> None:
+def _hear(state: RhythmState, opinion: Opinion) -> None:
+    """A window with fibrillation in more than about a third of it is not denied."""
+    third = (opinion.at - opinion.since) // 3
+    state.opinion = opinion
+    if opinion.fibrillation < DENIED_BELOW:
+        state.denied = state.denied if state.denied is not None else opinion.since + third
+        state.allowed = opinion.at - third
+    elif opinion.fibrillation >= ALLOWED_FROM:
+        state.denied = None
+
+
+def fresh_opinion(state: RhythmState, now: int) -> Opinion | None:
+    """The newest opinion, unless it is of another time."""
+    opinion = state.opinion
+    return opinion if opinion is not None and now - opinion.at <= OPINION_S * FS_HZ else None
+
+
+def _base(state: RhythmState, now: int, out: list[Episode]) -> None:
     if not state.pattern:
         return
-    label, onset, evidence = _base_label(state)
+    label, onset, evidence = _base_label(state, fresh_opinion(state, now))
     current = state.base
     if current is not None and current.label == label:
         return
@@ -492,18 +534,23 @@ def _base(state: RhythmState, out: list[Episode]) -> None:
     out.append(state.base)
 
 
-def _base_label(state: RhythmState) -> tuple[str, int, Evidence]:
+def _base_label(state: RhythmState, opinion: Opinion | None) -> tuple[str, int, Evidence]:
     """The base rhythm now, where it may have begun, and why."""
     newest = state.pattern[-1].at
-    if state.af.onset is not None and (seen := state.af.evidence) is not None:
+    denied = state.denied if opinion is not None else None
+    if state.af.onset is not None and denied is None and (seen := state.af.evidence) is not None:
         evidence = {"rr_entropy": seen.entropy, "rr_jumps_share": seen.jumps, "rate_bpm": seen.rate_bpm}
-        return "AFIB", state.af.onset, MappingProxyType(evidence)
-    left_af = state.base is not None and state.base.label == "AFIB"
-    half = state.af.ends[len(state.af.ends) // 2] if left_af and state.af.ends else newest
+        if opinion is not None:
+            evidence["model_probability"] = opinion.fibrillation
+        return "AFIB", max(state.af.onset, state.allowed), MappingProxyType(evidence)
     if state.supraventricular.on:
         return "SVTA", state.supraventricular.first, _run_evidence(state.supraventricular)
     for label, every in (("B", 2), ("T", 3)):
         if _repeats(state.pattern, every):
             return label, state.pattern[-3 * every].at, MappingProxyType({})
-    first = state.pattern[0].at if state.base is None else half
-    return "N", first, MappingProxyType({})
+    if state.base is None:
+        return "N", state.pattern[0].at, MappingProxyType({})
+    if state.base.label == "AFIB":
+        ends = [one for one in (state.af.ended if state.af.onset is None else None, denied) if one is not None]
+        return "N", min(ends, default=newest), MappingProxyType({})
+    return "N", newest, MappingProxyType({})
