@@ -228,7 +228,8 @@ def test_scattered_ventricular_beats_are_fibrillation_only_when_they_are_called_
 def opined(beats: list[tuple[float, str]], fibrillation_at: dict[int, float], seconds: int) -> list[Episode]:
     """Episodes for beats and, every 10 s, what a model says of the 30 s before."""
     analyser = RhythmAnalyser()
-    state, said = analyser.initial(), []
+    state = analyser.initial()
+    said: list[Episode] = []
     marks = [(round(at_s * FS), symbol) for at_s, symbol in beats]
     clean_mv = lead_mv(seconds)
     for end in range(STEP, clean_mv.size + 1, STEP):

@@ -19,6 +19,7 @@ from bedside.core.ids import IdSource
 from bedside.core.samples import Block, Gap, Item
 from bedside.core.time import US_PER_S
 from bedside.monitor.lead import BeatJudge, Stage
+from bedside.monitor.opinions import WindowJudge
 from bedside.monitor.patient import CleanWave, MonitorOutput, PatientMonitor
 
 STEP_S = 0.5
@@ -40,7 +41,7 @@ class WatchOutput:
 class PatientWatch:
     """Watches one patient. `advance` is called at least once a second, data or not.
 
-    `classifier` and `stage` are the monitor's.
+    `classifier`, `stage` and `windows` are the monitor's.
     """
 
     def __init__(
@@ -51,10 +52,11 @@ class PatientWatch:
         simulated: bool,
         *,
         stage: Stage | None = None,
+        windows: WindowJudge | None = None,
         table: ConditionTable | None = None,
     ) -> None:
         self.patient = patient
-        self._monitor = PatientMonitor(patient, ids, classifier, simulated, stage=stage)
+        self._monitor = PatientMonitor(patient, ids, classifier, simulated, stage=stage, windows=windows)
         self._alarms = AlarmEngine(patient, ids, simulated=simulated, table=table)
         self._now_us: int | None = None
         self._advanced = False

@@ -19,6 +19,7 @@ from bedside.core.time import US_PER_S
 from bedside.monitor.delineation import WaveNumbers
 from bedside.monitor.intake import HOLE_S_MAX, Action, Dropped, Hole, Intake, Restart, Samples
 from bedside.monitor.lead import BeatJudge, Lead, LeadBeat, LeadFindings, Stage
+from bedside.monitor.opinions import WindowJudge
 from bedside.monitor.output import CleanWave, Outbox
 from bedside.monitor.timeline import Timeline
 from bedside.signal.delineation import WaveSummary
@@ -39,18 +40,26 @@ class EcgStream:
     """One stream. Raises `ValueError` when its rate cannot be analysed (100 to 1000 Hz can)."""
 
     def __init__(
-        self, info: StreamInfo, patient: str, ids: IdSource, judge: BeatJudge, simulated: bool, stage: Stage
+        self,
+        info: StreamInfo,
+        patient: str,
+        ids: IdSource,
+        judge: BeatJudge,
+        simulated: bool,
+        stage: Stage,
+        windows: WindowJudge | None = None,
     ) -> None:
         if info.kind is not StreamKind.ECG or info.unit != "mV":
             raise ValueError(f"stream unit {info.unit!r} of kind {info.kind}: expected an ECG in mV")
         self.info = info
         self._patient, self._ids, self._judge, self._stage = patient, ids, judge, stage
+        self._windows = windows
         self._simulated = simulated or info.simulated
         self._model: str | None = judge.digest
         self._timeline = Timeline()
         self._intake = Intake(info.rate_hz)
         self._base = 0  # the stream's index of the analysis' first sample
-        self._lead = Lead(info.rate_hz, judge, stage)
+        self._lead = Lead(info.rate_hz, judge, stage, windows)
         self._begun = False
         self._on_skin: bool | None = None
         self._quality: tuple[bool, str | None] | None = None
@@ -140,7 +149,7 @@ class EcgStream:
             self._tell(found, leads, out)
 
     def _new_lead(self) -> Lead:
-        lead = Lead(self.info.rate_hz, self._judge, self._stage)
+        lead = Lead(self.info.rate_hz, self._judge, self._stage, self._windows)
         lead.on_skin = self._on_skin
         return lead
 

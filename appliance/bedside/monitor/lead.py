@@ -18,9 +18,21 @@ from typing import Any, Protocol
 from bedside.core.samples import Floats
 from bedside.monitor.delineation import WaveWatch, wave_input
 from bedside.signal.delineation import WaveSummary
+from bedside.monitor.opinions import Note as WindowNote
+from bedside.monitor.opinions import WindowJudge, Windows
 from bedside.signal.lead import INTERNAL_HZ, LeadAnalyser, LeadOutput, QualitySecond, RPeak
 from bedside.signal.rate import Rate, RateMeter
-from bedside.signal.rhythm import Episode, JudgedBeat, Note, Pause, RhythmAnalyser, RhythmInput, SeenSecond
+from bedside.signal.rhythm import (
+    Episode,
+    JudgedBeat,
+    Note,
+    Opinion,
+    Pause,
+    RhythmAnalyser,
+    RhythmInput,
+    SeenSecond,
+    base_rhythm,
+)
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +106,7 @@ class LeadFindings:
     quality: tuple[QualitySecond, ...] = ()
     episodes: tuple[Episode, ...] = ()
     pauses: tuple[Pause, ...] = ()
-    notes: tuple[Note, ...] = ()
+    notes: tuple[Note | WindowNote, ...] = ()
     rates: tuple[tuple[int, Rate], ...] = ()  # source index of a whole second, and the heart rate there
     model_failed: str | None = None  # what went wrong, once
     waves: tuple[WaveSummary, ...] = ()  # intervals and ST, one in 10 s
@@ -103,7 +115,7 @@ class LeadFindings:
 class Lead:
     """One lead of `fs_hz` since `feed` was first called. Raises `ValueError` for a rate that cannot be analysed."""
 
-    def __init__(self, fs_hz: float, judge: BeatJudge, stage: Stage) -> None:
+    def __init__(self, fs_hz: float, judge: BeatJudge, stage: Stage, windows: WindowJudge | None = None) -> None:
         self.fs_hz = fs_hz
         self.on_skin: bool | None = None
         self._stage = stage
@@ -115,6 +127,7 @@ class Lead:
         self._given: deque[int] = deque(maxlen=32)  # source indices of the newest beats that were given
         self._found: deque[RPeak] = deque(maxlen=32)  # the newest peaks
         self._failing = False
+        self._windows = Windows(windows)
         self._meter, self._rhythm = RateMeter(), RhythmAnalyser()
         self._rate = self._meter.initial()
         self._rhythm_state = self._rhythm.initial()
@@ -165,6 +178,7 @@ class Lead:
             waves=waves,
             beats=(*found.beats, *(_lead_beat(beat) for beat in late)),
             episodes=(*found.episodes, *self._rhythm.close(self._rhythm_state, end)),
+            notes=(*found.notes, *self._windows.finish()),
         )
 
     def _findings(self, output: LeadOutput, known: float) -> LeadFindings:
@@ -178,9 +192,10 @@ class Lead:
                 self._believe(second)
             retracted = self._found_again(output)
             self._count(output)
-            self._rhythm_state, rhythm = self._rhythm.step(
-                self._rhythm_state, self._rhythm_input(output, beats, quality, settled, retracted)
-            )
+            new = self._rhythm_input(output, beats, quality, settled, retracted)
+        opinions, notes = self._opinions(new)
+        with self._stage("rhythm"):
+            self._rhythm_state, rhythm = self._rhythm.step(self._rhythm_state, replace(new, opinions=opinions))
             rates = self._rates(output)
         with self._stage("waves"):
             waves = self._waves.take(wave_input(output, self.fs_hz, quality, retracted))
@@ -193,11 +208,23 @@ class Lead:
             quality=quality,
             episodes=rhythm.episodes,
             pauses=rhythm.pauses,
-            notes=rhythm.notes,
             rates=rates,
             model_failed=failure,
             waves=waves,
+            notes=(*rhythm.notes, *notes),
         )
+
+    def _opinions(self, new: RhythmInput) -> tuple[tuple[Opinion, ...], tuple[WindowNote, ...]]:
+        """What the model of half minutes says, and what it says otherwise than the rules."""
+        with self._stage("models"):
+            return self._windows.step(
+                new.clean_mv,
+                new.clean_first,
+                [(beat.at, beat.symbol) for beat in new.beats],
+                new.retracted,
+                [(one.first, one.n, one.usable) for one in new.seconds],
+                base_rhythm(self._rhythm_state),
+            )
 
     # Beats
 

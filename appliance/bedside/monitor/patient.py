@@ -32,6 +32,7 @@ from bedside.monitor.ecg import EcgStream
 from bedside.monitor.intake import Dropped, Hole, Intake, Restart, Samples
 from bedside.monitor.lead import BeatJudge, Stage
 from bedside.monitor.motion import MotionMonitor
+from bedside.monitor.opinions import WindowJudge
 from bedside.monitor.output import CleanWave, MonitorOutput, Outbox
 from bedside.monitor.pleth import PulseWave
 from bedside.monitor.respiration import RespirationMonitor
@@ -62,16 +63,25 @@ class PatientMonitor:
     """Follows one patient. Not thread-safe; `feed` and `advance` return at once.
 
     `classifier` is shared by all streams (a frozen design, its memory is kept per stream). `stage(name)` gives a
-    context manager around each stage's work, for measuring; the default measures nothing.
+    context manager around each stage's work, for measuring; the default measures nothing. `windows`: the model of half
+    minutes, shared too; without it the rhythm rules decide alone.
     """
 
     def __init__(
-        self, patient: str, ids: IdSource, classifier: BeatJudge, simulated: bool, *, stage: Stage | None = None
+        self,
+        patient: str,
+        ids: IdSource,
+        classifier: BeatJudge,
+        simulated: bool,
+        *,
+        stage: Stage | None = None,
+        windows: WindowJudge | None = None,
     ) -> None:
         self.patient = patient
         self._ids = ids
         self._classifier = classifier
         self._simulated = simulated
+        self._windows = windows
         self._stage: Stage = stage if stage is not None else _unmeasured
         self._ecg: dict[str, EcgStream] = {}
         self._other: dict[str, _OtherStream] = {}
@@ -177,7 +187,9 @@ class PatientMonitor:
             self._refuse(info, at_us, "too many streams", out)
             return None
         try:
-            stream = EcgStream(info, self.patient, self._ids, self._classifier, self._simulated, self._stage)
+            stream = EcgStream(
+                info, self.patient, self._ids, self._classifier, self._simulated, self._stage, self._windows
+            )
         except ValueError as error:
             self._refuse(info, at_us, str(error), out)
             return None

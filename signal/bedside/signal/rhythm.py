@@ -520,6 +520,13 @@ def fresh_opinion(state: RhythmState, now: int) -> Opinion | None:
     return opinion if opinion is not None and now - opinion.at <= OPINION_S * FS_HZ else None
 
 
+def base_rhythm(state: RhythmState) -> str:
+    """The label that the rules hold for the present, whatever a model denies; empty before the first beat."""
+    if state.af.onset is not None:
+        return "AFIB"
+    return "" if state.base is None else state.base.label
+
+
 def _base(state: RhythmState, now: int, out: list[Episode]) -> None:
     if not state.pattern:
         return
