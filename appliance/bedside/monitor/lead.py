@@ -224,6 +224,7 @@ class Lead:
                 new.retracted,
                 [(one.first, one.n, one.usable) for one in new.seconds],
                 base_rhythm(self._rhythm_state),
+                self._rhythm_state.af.total > 0.0,
             )
 
     # Beats

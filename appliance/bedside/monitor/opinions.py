@@ -56,6 +56,7 @@ class WindowJudge(Protocol):
         beats: Sequence[tuple[int, str]],
         retracted: Sequence[int],
         seconds: Sequence[tuple[int, int, bool]],
+        closely: bool = True,
     ) -> tuple[Any, Sequence[WindowOpinion]]: ...
 
     def finish(self, state: Any) -> WindowOpinion | None: ...
@@ -91,12 +92,16 @@ class Windows:
         retracted: Sequence[int],
         seconds: Sequence[tuple[int, int, bool]],
         rules: str,
+        closely: bool,
     ) -> tuple[tuple[Opinion, ...], tuple[Note, ...]]:
-        """What is new of the lead, in clean indices; `rules`: the base rhythm that the rules hold for the present."""
+        """What is new of the lead, in clean indices; `rules`: the base rhythm that the rules hold for the present;
+        `closely`: they see, or begin to see, fibrillation."""
         if self._judge is None:
             return (), ()
         try:
-            self._state, found = self._judge.step(self._state, clean_mv, clean_first, beats, retracted, seconds)
+            self._state, found = self._judge.step(
+                self._state, clean_mv, clean_first, beats, retracted, seconds, closely
+            )
         except Exception as error:  # a model's fault must not end the monitoring
             log.exception("rhythm model failed", extra={"error": type(error).__name__})
             self._judge = None

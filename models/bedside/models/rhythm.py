@@ -1,7 +1,8 @@
 """Half minutes of one lead in, opinions out: sinus rhythm, fibrillation or flutter, another rhythm, noise, or silence.
 
 Fed by a patient's monitor with the clean lead, the classified beats and the quality of each second; pure but for the
-model that it is given. Every 10 s the last 30 s are judged, 1.2 s after their end. A window that is hardly seen or
+model that it is given. Every 10 s (every minute while nothing
+asks to look closely) the last 30 s are judged, 1.2 s after their end. A window that is hardly seen or
 has fewer than four beats gets no opinion (`abstains`), nor does any without a model: the rules decide alone then.
 The result does not depend on how the stream was cut into blocks.
 """
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 LABELS: Final = ("N", "A", "O", "~")
 """Sinus rhythm, atrial fibrillation or flutter, another rhythm, noise (PhysioNet Challenge 2017)."""
 HOP: Final = 10 * FS_HZ
+CALM_HOP: Final = 6 * HOP
 WAIT: Final = 300
 """Clean samples after a window's end before it is judged: by then its last beats have their class (1.2 s)."""
 
@@ -92,9 +94,11 @@ class RhythmJudge:
         beats: Sequence[tuple[int, str]],
         retracted: Sequence[int],
         seconds: Sequence[tuple[int, int, bool]],
+        closely: bool = True,
     ) -> tuple[RhythmJudgeState, tuple[RhythmOpinion, ...]]:
         """Take new clean samples (mV, 250 Hz from `clean_first`), classified beats (clean index, class), beats taken
-        back (clean index), judged seconds (first, n, usable); give the opinions that became due.
+        back (clean index), judged seconds (first, n, usable); give the opinions that became due: every 10 s, or
+        every minute while nobody asks to look `closely`.
 
         Raises `ValueError` when samples come twice.
         """
@@ -105,7 +109,7 @@ class RhythmJudge:
         state = replace(state, buffer=buffer, beats=known, seconds=judged)
         begun = max(state.judged, buffer.first, WINDOW - HOP)
         due = range((begun // HOP + 1) * HOP, buffer.end - WAIT + 1, HOP)
-        opinions = tuple(self._judge(window_of(state, at), at) for at in due)
+        opinions = tuple(self._judge(window_of(state, at), at) for at in due if closely or at % CALM_HOP == 0)
         done = due[-1] if due else state.judged
         keep = done + HOP - WINDOW
         return (
