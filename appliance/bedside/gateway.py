@@ -43,6 +43,7 @@ from bedside.core.time import US_PER_S, Clock, ThreadWorker, Worker
 from bedside.models import shipped
 from bedside.models.beats import BeatClassifier
 from bedside.models.inference import Model
+from bedside.models.rhythm import RhythmJudge
 from bedside.network import embedded
 from bedside.network.links import UnixLink
 from bedside.network.measure import measure
@@ -218,6 +219,15 @@ class VirtualWard:
         self.air.close()
 
 
+def load_rhythm_model() -> tuple[Model | None, str | None]:
+    """The model of half minutes, or why there is none: the rhythm rules then decide alone, and it is said."""
+    try:
+        return Model.load(shipped.path("rhythm")), None
+    except SetupError as error:
+        log.error("model refused", extra={"reason": str(error)})
+        return None, str(error)
+
+
 def load_model() -> tuple[Model | None, str | None]:
     """The beat classifier, or why there is none: the gateway then monitors on without it, and says so."""
     try:
@@ -264,6 +274,8 @@ async def _compose(
     observer: Callable[[Event], None],
 ) -> Gateway:
     model, model_fault = load()
+    rhythm_model, rhythm_fault = load_rhythm_model()
+    windows = RhythmJudge(rhythm_model)
     sender = await _sender(home, settings, edges, model, link, demonstration)
     muted = "muted: demonstration" if demonstration else "muted by settings" if settings.muted else "on"
     facts = WardFacts(
@@ -275,7 +287,9 @@ async def _compose(
     )
     ward = WardMonitor(
         facts, store, edges.records_worker, edges.clock, edges.ids,
-        lambda patient: PatientWatch(patient.id, edges.ids, BeatClassifier(model), patient.simulated),
+        lambda patient: PatientWatch(
+            patient.id, edges.ids, BeatClassifier(model), patient.simulated, windows=windows
+        ),
         limits(), sender, observer,
     )  # fmt: skip
     virtual = VirtualWard(bodies, seed=edges.randomness.getrandbits(32)) if bodies else None
@@ -293,6 +307,7 @@ async def _compose(
     ward.restore_pause(await edges.records_worker.run(recent))
     ward.restore_box(await edges.records_worker.run(lambda: store.open_alarms(None)))
     _say_how_it_began(ward, store, model_fault)
+    ward.condition("rhythm_model_failed", rhythm_fault is not None, detail=rhythm_fault or "")
     return Gateway(home, ward, store, edges, sender, virtual, radio)
 
 

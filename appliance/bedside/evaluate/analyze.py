@@ -44,6 +44,7 @@ from bedside.evaluate.recordings import READ_S, Channel, Recording, open_recordi
 from bedside.models import shipped
 from bedside.models.beats import BeatClassifier
 from bedside.models.inference import Model
+from bedside.models.rhythm import RhythmJudge
 
 START_US = 946_684_800 * US_PER_S
 """Recordings have no agreed clock: theirs begins at 2000-01-01T00:00:00Z."""
@@ -87,6 +88,7 @@ class Analysis:
     n_samples: int  # read
     fault: str | None  # why not all was read
     model_fault: str | None  # why no model judged the beats
+    rhythm_fault: str | None  # why no model judged half minutes
     versions: dict[str, Json]
     cpu_s: dict[str, float]
 
@@ -130,6 +132,14 @@ def load_classifier() -> tuple[BeatClassifier, str | None]:
         return BeatClassifier(Model.load(shipped.path("beats"))), None
     except SetupError as error:
         return BeatClassifier(None), str(error)
+
+
+def load_windows() -> tuple[RhythmJudge, str | None]:
+    """The shipped model of half minutes, or one that abstains and why, as the gateway does it."""
+    try:
+        return RhythmJudge(Model.load(shipped.path("rhythm"))), None
+    except SetupError as error:
+        return RhythmJudge(None), str(error)
 
 
 def flatten(episodes: Iterable[tuple[int, int, str]], n_samples: int) -> list[tuple[str, int, int]]:
@@ -176,10 +186,11 @@ def analyze(
             hint="Bedside analyses 100 to 1000 a second: resample the recording",
         )
     classifier, model_fault = load_classifier()
+    windows, rhythm_fault = load_windows()
     now_us = START_US
     ids = IdSource(lambda: now_us, random.Random(recording.name))  # noqa: S311 (names, not secrets)
     patient = "recording"
-    watching = PatientWatch(patient, ids, classifier, False, stage=costs.stage)
+    watching = PatientWatch(patient, ids, classifier, False, stage=costs.stage, windows=windows)
     info = _stream(channel, patient)
     events: list[Event] = []
     reader = _Reader(recording, channel, costs)
@@ -198,7 +209,8 @@ def analyze(
         n_samples=reader.read_samples,
         fault=reader.fault,
         model_fault=model_fault,
-        versions=_versions(classifier),
+        rhythm_fault=rhythm_fault,
+        versions=_versions(classifier, windows),
         cpu_s={name: round(seconds, 3) for name, seconds in costs.cpu_s.items()},
     )
 
@@ -260,12 +272,14 @@ def _blocks(info: StreamInfo, reader: _Reader, block_s: float) -> Iterator[Block
         yield _block(info, first, held)
 
 
-def _versions(classifier: BeatClassifier) -> dict[str, Json]:
-    model = classifier.model
+def _versions(classifier: BeatClassifier, windows: RhythmJudge) -> dict[str, Json]:
+    loaded = {
+        name: model for name, model in (("beats", classifier.model), ("rhythm", windows.model)) if model is not None
+    }
     return {
         "bedside": version("bedside"),
-        "models": {"beats": model.digest} if model is not None else {},
-        "runtime": model.runtime if model is not None else None,
+        "models": {name: model.digest for name, model in loaded.items()},
+        "runtime": next((model.runtime for model in loaded.values()), None),
     }
 
 
@@ -413,6 +427,9 @@ def _findings(analysis: Analysis) -> list[Json]:
     missing: list[Json] = []
     if analysis.model_fault is not None:
         missing.append({"kind": "model_missing", "time_s": 0.0, "evidence": {"reason": analysis.model_fault}})
+    if analysis.rhythm_fault is not None:
+        evidence: Json = {"reason": analysis.rhythm_fault}
+        missing.append({"kind": "rhythm_model_failed", "time_s": 0.0, "evidence": evidence})
     return missing + [
         {"kind": one.kind, "time_s": analysis.second(one.start_us), "evidence": dict(one.evidence)}
         for one in _of(analysis.events, Finding)
