@@ -203,3 +203,18 @@ def _told(document: dict[str, Json], table: str, name: str, as_json: bool, keep_
     if keep_them:
         keep(document, table, FIGURES, name, f"bedside evaluate {name} DIR")
     click.echo(json.dumps(document, indent=1) if as_json else table)
+
+
+@evaluate.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--write", "keep", is_flag=True, help=f"Keep the figures in {FIGURES}/.")
+def rhythm(folder: Path, processes: int, as_json: bool, keep: bool) -> None:
+    """Rhythm episodes against the experts' of everything in FOLDER: fibrillation by duration, VT, VF, asystole."""
+    from bedside.evaluate.rhythm_table import as_table, evaluate_folder, write_figures
+
+    document = evaluate_folder(folder, processes, lambda line: click.echo(line, err=True))
+    if keep:
+        write_figures(document, FIGURES, "bedside evaluate rhythm DIR")
+    click.echo(json.dumps(document, indent=1) if as_json else as_table(document))

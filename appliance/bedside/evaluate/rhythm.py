@@ -26,7 +26,6 @@ LONG_S: Final = 10.0  # a VT or VF so long must be found
 AF_NEUTRAL: Final = frozenset({"AFL", "J", "P"})
 VT_OURS: Final = frozenset({"VT", "VFL"})
 VT_NEUTRAL: Final = frozenset({"IVR", "VT", "VFL", "VF"})
-F1_CLASSES: Final = "NAO"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,22 +229,30 @@ class DangerTally:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One of our dangerous episodes and the second at which it was first said."""
+    """An alarm of a dangerous rhythm: where its condition began, and when it was signalled."""
 
     label: str
     start_s: float
-    end_s: float
     said_s: float
 
 
-def danger(truth: Sequence[RhythmSpan], runs: Sequence[Times], ours: Sequence[Said], end_s: float) -> DangerTally:
-    """Ventricular tachycardia and flutter, and asystole, of one record."""
+def danger(
+    truth: Sequence[RhythmSpan], runs: Sequence[Times], ours: Sequence[RhythmSpan], said: Sequence[Said], end_s: float
+) -> DangerTally:
+    """Ventricular tachycardia and flutter, and asystole, of one record that lasts `end_s`."""
     wanted = [one for one in truth if one.label in ("VT", "VFL", "VF")]
     excused = [*runs, *((one.start_s, one.end_s) for one in truth if one.label in VT_NEUTRAL)]
     ventricular = [one for one in ours if one.label in VT_OURS]
     hits = [[mine for mine in ventricular if mine.start_s < one.end_s and mine.end_s > one.start_s] for one in wanted]
     long = [(one, mine) for one, mine in zip(wanted, hits, strict=True) if one.end_s - one.start_s >= LONG_S]
     wrong = [one for one in ventricular if overlap_s([(one.start_s, one.end_s)], excused) == 0.0]
+    after = []
+    for one, _ in long:
+        told = [
+            alarm.said_s for alarm in said if alarm.label in VT_OURS and one.start_s <= alarm.said_s < one.end_s + 5
+        ]
+        if told:
+            after.append(min(told) - one.start_s)
     return DangerTally(
         found=(sum(1 for mine in hits if mine), len(wanted)),
         long_found=(sum(1 for _, mine in long if mine), len(long)),
@@ -253,30 +260,8 @@ def danger(truth: Sequence[RhythmSpan], runs: Sequence[Times], ours: Sequence[Sa
         false_vf=sum(1 for one in wrong if one.label == "VFL"),
         false_asystole=sum(1 for one in ours if one.label == "ASYS"),
         hours=end_s / 3600.0,
-        seen_after_s=tuple(max(min(m.said_s for m in mine) - one.start_s, 0.0) for one, mine in long if mine),
+        seen_after_s=tuple(after),
     )
-
-
-Confusion: TypeAlias = dict[str, dict[str, int]]
-"""Rows: the experts' labels; columns: ours."""
-
-
-def confusion(truth: Sequence[str], said: Sequence[str], labels: str = "NAO~") -> Confusion:
-    """Counts of each pair. Raises `ValueError` when the lengths differ."""
-    table = {one: dict.fromkeys(labels, 0) for one in labels}
-    for wanted, mine in zip(truth, said, strict=True):
-        table[wanted][mine] += 1
-    return table
-
-
-def challenge_f1(table: Confusion) -> dict[str, float]:
-    """F1 of each class, and `mean` of N, A, O: the PhysioNet Challenge 2017's measure (Clifford et al. 2017)."""
-    scores = {}
-    for label in table:
-        hit = table[label][label]
-        total = sum(table[label].values()) + sum(row[label] for row in table.values())
-        scores[label] = 2.0 * hit / total if total else 0.0
-    return scores | {"mean": sum(scores[label] for label in F1_CLASSES) / len(F1_CLASSES)}
 
 
 def area_under_curve(scores: npt.NDArray[np.float64], truth: npt.NDArray[np.bool_]) -> float | None:

@@ -17,9 +17,9 @@ from typing import Any, Protocol
 
 from bedside.core.samples import Floats
 from bedside.monitor.delineation import WaveWatch, wave_input
-from bedside.signal.delineation import WaveSummary
 from bedside.monitor.opinions import Note as WindowNote
 from bedside.monitor.opinions import WindowJudge, Windows
+from bedside.signal.delineation import WaveSummary
 from bedside.signal.lead import INTERNAL_HZ, LeadAnalyser, LeadOutput, QualitySecond, RPeak
 from bedside.signal.rate import Rate, RateMeter
 from bedside.signal.rhythm import (
