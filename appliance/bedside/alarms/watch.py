@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bedside.alarms.clock import BACK_MAX_S, STEP_MAX_S
 from bedside.alarms.engine import AlarmEngine
@@ -18,6 +19,7 @@ from bedside.core.events import Alarm, Event
 from bedside.core.ids import IdSource
 from bedside.core.samples import Block, Gap, Item
 from bedside.core.time import US_PER_S
+from bedside.monitor.anomaly import AnomalyWatch
 from bedside.monitor.lead import BeatJudge, Stage
 from bedside.monitor.opinions import WindowJudge
 from bedside.monitor.patient import CleanWave, MonitorOutput, PatientMonitor
@@ -58,6 +60,7 @@ class PatientWatch:
         self.patient = patient
         self._monitor = PatientMonitor(patient, ids, classifier, simulated, stage=stage, windows=windows)
         self._alarms = AlarmEngine(patient, ids, simulated=simulated, table=table)
+        self._anomalies = AnomalyWatch(patient, ids, simulated)
         self._now_us: int | None = None
         self._advanced = False
         self._streams: set[str] = set()
@@ -77,9 +80,9 @@ class PatientWatch:
         events: list[Event] = []
         if self._now_us is None or not -TRUST_S * US_PER_S <= now_us - self._now_us <= STEP_MAX_S * US_PER_S:
             self._now_us = now_us  # the first time, or the clock was set
-            events += self._alarms.advance(now_us)
+            events += self._heard(self._alarms.advance(now_us), now_us)
         for event in output.events:
-            events += [event, *self._alarms.feed(event, max(now_us, self._now_us))]
+            events += self._told(event, max(now_us, self._now_us))
         events += self._pass_to(now_us)
         return WatchOutput(tuple(events), output.waves)
 
@@ -99,6 +102,17 @@ class PatientWatch:
         """Alarms that are not ended, most urgent first."""
         return self._alarms.open()
 
+    def usual(self) -> dict[str, Any]:
+        """What is held usual of this patient, ready for JSON."""
+        return self._anomalies.inspection()
+
+    def forget_usual(self, quantity: str | None, now_us: int) -> list[Event]:
+        """Learn anew what is usual (of one quantity, or all). Raises `KeyError` for an unknown quantity."""
+        events: list[Event] = []
+        for finding in self._anomalies.reset(quantity):
+            events += [finding, *self._alarms.feed(finding, now_us)]
+        return events
+
     def restore(self, alarms: Sequence[Alarm], now_us: int) -> list[Event]:
         """Take over alarms that were open before a restart; nothing that was on is muted by it."""
         self._now_us = now_us
@@ -111,11 +125,24 @@ class PatientWatch:
         for event, known_us in zip(output.events, output.known_us, strict=True):
             now_us = self._believed_us(known_us)
             events += self._pass_to(now_us - 1)
-            events += [event, *self._alarms.feed(event, now_us)]
+            events += self._told(event, now_us)
             self._now_us = now_us
         if end_us is not None:
             events += self._pass_to(self._believed_us(end_us))
         return WatchOutput(tuple(events), output.waves)
+
+    def _told(self, event: Event, now_us: int) -> list[Event]:
+        """An event of the monitor, what the alarms make of it, and what is unusual by it."""
+        return self._heard([event, *self._alarms.feed(event, now_us)], now_us)
+
+    def _heard(self, events: Sequence[Event], now_us: int) -> list[Event]:
+        """`events`, each followed by the anomalies that it shows and their alarms."""
+        heard: list[Event] = []
+        for event in events:
+            heard.append(event)
+            for finding in self._anomalies.hear(event):
+                heard += [finding, *self._alarms.feed(finding, now_us)]
+        return heard
 
     def _pass_to(self, until_us: int) -> list[Event]:
         """Let time pass, step by step on a fixed grid, up to and with `until_us`."""
@@ -126,7 +153,7 @@ class PatientWatch:
             self._now_us = until_us - step_us
         events: list[Event] = []
         while (at_us := (self._now_us // step_us + 1) * step_us) <= until_us:
-            events += self._alarms.advance(at_us)
+            events += self._heard(self._alarms.advance(at_us), at_us)
             self._now_us = at_us
         return events
 

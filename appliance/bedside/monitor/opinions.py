@@ -1,9 +1,10 @@
 """What a model of half minutes says of one lead, held beside what the rules say of it.
 
-Its opinions go to the rhythm rules (it may deny a fibrillation, see `bedside.signal.rhythm`); to people go three
-kinds of note: `rhythm_opinion` when what the model sees has changed for two windows in a row, `rhythm_disagreement`
-when rules and model have contradicted each other for two, and `rhythm_model_failed` when it cannot be asked any more
-(the rules decide alone then). Pure; fed by `lead.py`.
+Its opinions go to the rhythm rules (it may deny a fibrillation, see `bedside.signal.rhythm`), the average beat's shape
+once a minute to whoever follows the patient's usual (`qrs_shape`); to people go three kinds of note: `rhythm_opinion`
+when what the model sees has changed for two windows in a row, `rhythm_disagreement` when rules and model have
+contradicted each other for two, and `rhythm_model_failed` when it cannot be asked any more (the rules decide alone
+then). Pure; fed by `lead.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from bedside.signal.rhythm import Opinion
 log = logging.getLogger(__name__)
 
 FIBRILLATION = "A"
+SHAPE_EVERY = 15_000  # clean samples: a minute
 SURE = 0.8  # so sure must a model be to contradict rules that say no fibrillation
 WORDS = {"N": "sinus rhythm", "A": "fibrillation or flutter", "O": "another rhythm", "~": "noise"}
 FAILED = "rhythm_model_failed"
@@ -38,6 +40,10 @@ class WindowOpinion(Protocol):
     def probabilities(self) -> tuple[float, ...] | None: ...
     @property
     def reason(self) -> str | None: ...
+    @property
+    def qrs_width_ms(self) -> float | None: ...
+    @property
+    def qrs_mv(self) -> float | None: ...
 
 
 class WindowJudge(Protocol):
@@ -137,7 +143,7 @@ class Windows:
         return [Note(FAILED, one.at, evidence | ({"detail": "the runtime refused a window"} if failed else {}))]
 
     def _heard(self, one: WindowOpinion, label: str, shares: tuple[float, ...], rules: str) -> list[Note]:
-        notes = []
+        notes = self._shape(one, label)
         self._labels = (*self._labels, label)[-2:]
         if self._labels == (label, label) and label != self._said:
             self._said = label
@@ -156,6 +162,12 @@ class Windows:
                 }
                 notes.append(Note("rhythm_disagreement", one.at, evidence))
         return notes
+
+    def _shape(self, one: WindowOpinion, label: str) -> list[Note]:
+        """The average beat, once a minute, where the window is more than noise."""
+        if one.at % SHAPE_EVERY or label == "~" or one.qrs_width_ms is None or one.qrs_mv is None:
+            return []
+        return [Note("qrs_shape", one.at, {"qrs_width_ms": round(one.qrs_width_ms, 1), "qrs_mv": round(one.qrs_mv, 3)})]
 
     def _opinion(self, one: WindowOpinion, label: str, shares: tuple[float, ...]) -> Note:
         evidence: Evidence = {

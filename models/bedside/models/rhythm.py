@@ -10,6 +10,7 @@ The result does not depend on how the stream was cut into blocks.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -18,7 +19,7 @@ import numpy as np
 
 from bedside.core.errors import SetupError
 from bedside.models.inference import Model
-from bedside.models.rhythm_features import NAMES, WINDOW, RhythmWindow, describe
+from bedside.models.rhythm_features import NAMES, QRS_SLOPES, WINDOW, RhythmWindow, describe
 from bedside.models.rhythm_scale import quantised
 from bedside.models.windows import FS_HZ, CleanBuffer, Floats
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 LABELS: Final = ("N", "A", "O", "~")
 """Sinus rhythm, atrial fibrillation or flutter, another rhythm, noise (PhysioNet Challenge 2017)."""
 HOP: Final = 10 * FS_HZ
+_WIDTH_AT: Final = NAMES.index("qrs_width")
+_SIZE_AT: Final = NAMES.index("qrs_size")
 CALM_HOP: Final = 6 * HOP
 WAIT: Final = 300
 """Clean samples after a window's end before it is judged: by then its last beats have their class (1.2 s)."""
@@ -44,6 +47,8 @@ class RhythmOpinion:
     label: str | None
     probabilities: tuple[float, ...] | None
     reason: str | None = None
+    qrs_width_ms: float | None = None  # of the average beat: where its slope is more than 15 % of the steepest
+    qrs_mv: float | None = None  # of the average beat, peak to peak
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +135,10 @@ class RhythmJudge:
     def judge(self, window: RhythmWindow) -> tuple[float, ...] | None:
         """Probabilities of `LABELS` for one window; None where it cannot be judged. Raises `RuntimeError`."""
         numbers = describe(window)
-        if numbers is None or self.model is None:
+        return None if numbers is None else self._weighed(numbers)
+
+    def _weighed(self, numbers: Floats) -> tuple[float, ...] | None:
+        if self.model is None:
             return None
         return probabilities(self.model.logits(quantised(numbers)[np.newaxis])[0])
 
@@ -138,14 +146,17 @@ class RhythmJudge:
         since = at - window.clean_mv.size
         if self.model is None:
             return RhythmOpinion(since, at, None, None, "model_missing")
+        numbers = describe(window)
         try:
-            shares = self.judge(window)
+            shares = self._weighed(numbers) if numbers is not None else None
         except (RuntimeError, ValueError) as error:
             log.error("model_failed", extra={"model": self.model.digest, "error": type(error).__name__})
             return RhythmOpinion(since, at, None, None, "model_failed")
-        if shares is None:
+        if shares is None or numbers is None:
             return RhythmOpinion(since, at, None, None, "too_little_seen")
-        return RhythmOpinion(since, at, LABELS[int(np.argmax(shares))], shares)
+        width_ms = float(numbers[_WIDTH_AT]) * QRS_SLOPES * 1000.0 / FS_HZ
+        label = LABELS[int(np.argmax(shares))]
+        return RhythmOpinion(since, at, label, shares, None, width_ms, math.exp(float(numbers[_SIZE_AT])))
 
 
 def window_of(state: RhythmJudgeState, at: int) -> RhythmWindow:

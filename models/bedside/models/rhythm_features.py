@@ -34,6 +34,7 @@ INPUT_SCALE: Final = 32.0
 _P: Final = slice(10, 58)  # 0.26 to 0.07 s before the R peak
 _QRS: Final = slice(55, 100)
 _T: Final = slice(112, 175)
+QRS_SLOPES: Final = 44  # differences within `_QRS`
 _TINY: Final = 1e-6
 _LAGS: Final = (1, 2, 3, 4)
 _FFT: Final = 1024
