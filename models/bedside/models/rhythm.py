@@ -146,8 +146,8 @@ class RhythmJudge:
         since = at - window.clean_mv.size
         if self.model is None:
             return RhythmOpinion(since, at, None, None, "model_missing")
-        numbers = describe(window)
         try:
+            numbers = describe(window)
             shares = self._weighed(numbers) if numbers is not None else None
         except (RuntimeError, ValueError) as error:
             log.error("model_failed", extra={"model": self.model.digest, "error": type(error).__name__})

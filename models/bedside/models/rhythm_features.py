@@ -236,7 +236,7 @@ def _rest(
         math.log(math.sqrt(float(left @ left) / left.size) / size_mv + 0.01),
         math.log(_median(apart) / size_mv + 0.0005),
         math.log(float(fourth @ fourth) / fourth.size + 0.1),
-        math.log(float(tall.max()) / (usual + _TINY)),
+        math.log((float(tall.max()) + _TINY) / (usual + _TINY)),
         math.log((float(tall.min()) + 0.01) / (usual + 0.01)),
     ]
 
