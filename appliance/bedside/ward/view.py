@@ -43,6 +43,12 @@ REASONS = {
     "muscle": "Poor signal: muscle noise",
     "mains": "Poor signal: mains interference",
     "stale": "No new value",
+    "no_pulse": "No pulse found in the pulse wave",
+    "low_perfusion": "Pulse too weak: warm the finger or move the sensor",
+    "learning": "Learning this patient's pulse",
+    "weak": "Breathing too faint to count",
+    "disagreement": "Sources disagree: no rate can be given",
+    "fast": "Breathing faster than can be counted from this signal",
     "session_failed": "Monitoring of this patient is being restarted",
 }
 
