@@ -64,6 +64,7 @@ $(VENV)/test.stamp: $(VENV)/run.stamp requirements/test.txt
 
 $(VENV)/peers.stamp: $(VENV)/train.stamp requirements/peers.txt
 	@requirements/install.sh $(VENV) peers "the peers that Bedside is measured beside"
+	@rm -rf $(VENV)/lib/python3.*/site-packages/tests # neurokit2 leaves its own there, which would hide ours
 	@touch $@
 
 $(VENV)/train.stamp: $(VENV)/test.stamp requirements/train.txt
