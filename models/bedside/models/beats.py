@@ -9,16 +9,16 @@ not depend on how the stream was cut into blocks.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
 from bedside.core.errors import SetupError
 from bedside.models.features import NAMES, Int8s, Memory, quantised
-from bedside.models.inference import Model
+from bedside.models.inference import Calibration, Model
+from bedside.models.opinion import Opinions
 from bedside.models.windows import BEFORE, RR_MAX, SETTLED, SLACK, CleanBuffer, Floats
 from bedside.models.windows import FS_HZ as CLEAN_HZ
 from bedside.signal.lead import RPeak
@@ -49,12 +49,13 @@ class ClassifiedBeat:
 
 @dataclass(frozen=True, slots=True)
 class DescribedBeat:
-    """A beat before a model saw it: its int8 row (shape (len(NAMES),)), or why there is none."""
+    """A beat before a model saw it: its int8 row (shape (len(NAMES),)) and shape, or why there is none."""
 
     peak: RPeak
     rr_s: float | None
     row: Int8s | None
     reason: str | None
+    shape: int = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +66,7 @@ class BeatState:
     waiting: tuple[RPeak, ...]
     last: int | None  # clean index of the newest described beat
     memory: Memory
+    opinions: Opinions = field(default_factory=Opinions)  # of the network, on the shapes in `memory`
 
 
 class BeatDescriber:
@@ -120,17 +122,18 @@ def _describe(state: BeatState, n_ready: int) -> tuple[BeatState, tuple[Describe
         rr_s = _interval_s(buffer, last, peak.clean_index)
         window = buffer.around(peak.clean_index)
         reason = _unfit(window)
-        row = None
         if reason is None:
             row = quantised(memory.take(window, rr_s))
+            beats.append(DescribedBeat(peak, rr_s, row, None, memory.previous_shape))
         else:
             memory.skip(rr_s)
-        beats.append(DescribedBeat(peak, rr_s, row, reason))
+            beats.append(DescribedBeat(peak, rr_s, None, reason))
         last = peak.clean_index
     # Needed again: windows of beats to come (a peak is reported with delay) and the way back to the last beat.
     oldest = state.waiting[n_ready].clean_index if len(state.waiting) > n_ready else buffer.end - 2 * CLEAN_HZ
     keep = min(oldest - BEFORE - SLACK, max(last if last is not None else 0, buffer.end - RR_MAX - 2 * CLEAN_HZ))
-    return BeatState(buffer.from_index(keep), state.waiting[n_ready:], last, memory), tuple(beats)
+    waiting = state.waiting[n_ready:]
+    return replace(state, buffer=buffer.from_index(keep), waiting=waiting, last=last, memory=memory), tuple(beats)
 
 
 def _interval_s(buffer: CleanBuffer, last: int | None, peak: int) -> float | None:
@@ -192,37 +195,49 @@ class BeatClassifier:
         come twice.
         """
         state, described = self._describer.step(state, clean_mv, clean_first, peaks, settled_clean_index, retracted)
-        return state, self._judged(described)
+        return self._judged(state, described)
 
     def finish(self, state: BeatState) -> tuple[BeatState, tuple[ClassifiedBeat, ...]]:
         """The stream has ended: classify what still waits."""
         state, described = self._describer.finish(state)
-        return state, self._judged(described)
+        return self._judged(state, described)
 
-    def _judged(self, described: Sequence[DescribedBeat]) -> tuple[ClassifiedBeat, ...]:
+    def _judged(
+        self, state: BeatState, described: Sequence[DescribedBeat]
+    ) -> tuple[BeatState, tuple[ClassifiedBeat, ...]]:
         if not described:
-            return ()
+            return state, ()
         if self.model is None:
-            return tuple(_unjudged(beat, "model_missing") for beat in described)
+            return state, tuple(_unjudged(beat, "model_missing") for beat in described)
         rows = [beat.row for beat in described if beat.row is not None]
         try:
-            logits = iter(self.model.logits(np.stack(rows)) if rows else ())
+            logits = iter(self.model.logits(np.stack(rows)).tolist() if rows else ())
         except (RuntimeError, ValueError) as error:
             log.error("model_failed", extra={"model": self.model.digest, "error": type(error).__name__})
-            return tuple(_unjudged(beat, "model_failed") for beat in described)
-        return tuple(
-            _unjudged(beat, beat.reason) if beat.row is None else _classified(beat, *next(logits).tolist())
-            for beat in described
-        )
+            return state, tuple(_unjudged(beat, "model_failed") for beat in described)
+        shapes = {shape.number for shape in state.memory.shapes} | {beat.shape for beat in described}
+        opinions, beats = state.opinions.copy(shapes), []
+        for beat in described:
+            if beat.row is None:
+                beats.append(_unjudged(beat, beat.reason))
+                continue
+            v_logit, s_logit = next(logits)
+            v_logit = opinions.heard(beat.shape, v_logit)
+            beats.append(_classified(beat, v_logit, s_logit, self.model.calibration))
+        return replace(state, opinions=opinions), tuple(beats)
 
 
 def _unjudged(beat: DescribedBeat, reason: str | None) -> ClassifiedBeat:
     return ClassifiedBeat(beat.peak, beat.rr_s, "Q", False, None, None, reason)
 
 
-def _classified(beat: DescribedBeat, v_logit: float, s_logit: float) -> ClassifiedBeat:
-    """The decision lies at logit 0 of each head: training moves its thresholds into the model's last bias."""
-    v, s = 1 / (1 + math.exp(-v_logit)), 1 / (1 + math.exp(-s_logit))
+def _classified(beat: DescribedBeat, v_logit: float, s_logit: float, calibration: Calibration) -> ClassifiedBeat:
+    """The decision lies at logit 0 of each head: training moves its thresholds into the model's last bias.
+
+    The probabilities come after it, by the manifest's calibration: how often beats with such logits were V, and S
+    among the others, in patients that the judging model had not seen.
+    """
+    v, s = calibration.probability(0, v_logit), calibration.probability(1, s_logit)
     probabilities = ((1 - v) * (1 - s), (1 - v) * s, v)
     symbol = "V" if v_logit > 0 else "S" if s_logit > 0 else "N"
     return ClassifiedBeat(beat.peak, beat.rr_s, symbol, True, probabilities["NSV".index(symbol)], probabilities)

@@ -32,6 +32,7 @@ AAMI: Final = {
     **dict.fromkeys("/fQ", "Q"),
 }
 """Class of each MIT-BIH beat symbol. What is not in it is no beat."""
+ESCAPES: Final = frozenset("ej")
 EXTRA: Final = "x"  # found, but no expert marked a beat there
 MATCH_S: Final = 0.15  # ANSI/AAMI EC57: 150 ms
 PACED: Final = frozenset({"102", "104", "107", "217"})  # EC57 4.1: records with paced beats are left out
@@ -51,6 +52,9 @@ class Lead:
     rows: Int8s  # (n, features); zeros where not judged
     judged: npt.NDArray[np.bool_]
     labels: Labels  # N S V F Q, or x: no beat there
+    escapes: npt.NDArray[np.bool_]  # which of the N beats are e or j: supraventricular escapes to some, N to EC57
+    shapes: npt.NDArray[np.int64]  # number of the beat's shape, -1 where not judged
+    rr_s: Floats  # NaN where not known
     missed: Labels  # labels of the experts' beats that were not found
 
 
@@ -97,18 +101,18 @@ def _record(path: Path) -> Iterable[Lead]:
     annotation = wfdb.rdann(str(path), "atr")
     flutter = _flutter(annotation.sample, annotation.symbol, round(MATCH_S * record.fs))
     beats = [
-        (int(at), AAMI[symbol])
+        (int(at), symbol)
         for at, symbol in zip(annotation.sample, annotation.symbol, strict=True)
         if symbol in AAMI and not _inside(at, flutter)
     ]
     reference = np.array([at for at, _ in beats], dtype=np.int64)
-    classes = np.array([symbol for _, symbol in beats], dtype=np.str_)
+    symbols = np.array([symbol for _, symbol in beats], dtype=np.str_)
     signals = np.asarray(record.p_signal, dtype=np.float64)
     if signals.shape[0] < 10 * record.fs or reference.size == 0:
         raise ValueError("shorter than ten seconds, or without beats")
     main = 1 if path.name in SWAPPED_LEADS else 0
     return [
-        _lead(path.name, channel, channel == main, signals[:, channel], float(record.fs), reference, classes, flutter)
+        _lead(path.name, channel, channel == main, signals[:, channel], float(record.fs), reference, symbols, flutter)
         for channel in range(signals.shape[1])
     ]
 
@@ -120,9 +124,10 @@ def _lead(
     signal_mv: Floats,
     fs_hz: float,
     reference: npt.NDArray[np.int64],
-    classes: Labels,
+    symbols: Labels,
     flutter: list[tuple[int, int]],
 ) -> Lead:
+    classes = np.array([AAMI[symbol] for symbol in symbols.tolist()], dtype=np.str_)
     beats = [beat for beat in described(signal_mv, fs_hz) if not any(a <= beat.peak.index <= b for a, b in flutter)]
     found = np.array([beat.peak.index for beat in beats], dtype=np.int64)
     partner = match(found, reference, round(MATCH_S * fs_hz))
@@ -133,7 +138,19 @@ def _lead(
         [beat.row if beat.row is not None else np.zeros(n_features, np.int8) for beat in beats], dtype=np.int8
     )
     judged = np.array([beat.row is not None for beat in beats], dtype=np.bool_)
-    return Lead(name, SAME_PERSON.get(name, name), channel, main, rows, judged, labels, missed)
+    return Lead(
+        record=name,
+        patient=SAME_PERSON.get(name, name),
+        channel=channel,
+        main=main,
+        rows=rows,
+        judged=judged,
+        labels=labels,
+        escapes=(partner >= 0) & np.isin(symbols[np.maximum(partner, 0)], list(ESCAPES)),
+        shapes=np.array([beat.shape for beat in beats], dtype=np.int64),
+        rr_s=np.array([np.nan if beat.rr_s is None else beat.rr_s for beat in beats]),
+        missed=missed,
+    )
 
 
 def _flutter(samples: Iterable[int], symbols: Iterable[str], margin: int) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from bedside.models.tempo import EARLY_AT, RR_NAMES, Tempo
 from bedside.models.windows import AFTER, BEFORE, FS_HZ, SLACK, Floats
 
 Int8s: TypeAlias = npt.NDArray[np.int8]
@@ -29,18 +30,26 @@ SHAPE_JOIN_CORRELATION: Final = 0.90
 SHAPE_JOIN_LOG_AMPLITUDE: Final = 0.5
 SHAPE_MEMORY_BEATS: Final = 40
 """A template is the mean of its first 40 beats, then an exponential mean."""
+ODD_CORRELATION: Final = 0.85
+"""QRS correlation with the main shape below which a beat is odd: intervals beside it are no reference."""
 SHARE_DECAY: Final = 1 - 1 / 500
 """Shares of shapes are counted over about the last 500 beats."""
-SCATTER_CALM: Final = 0.06
-"""`rr_scatter30` below which an early beat is taken for early; at the next number no beat is."""
-SCATTER_FIBRILLATION: Final = 0.12
-RR_KEPT: Final = 300
 TRACK_MEMORY_BEATS: Final = 100
+TRACK_OTHERS: Final = 0.1
+COMPARED: Final = (1, 2, 3, 4, 15, 17)
+_ALIKE: Final = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]
 
 _LENGTH: Final = BEFORE + AFTER
-_QRS: Final = slice(BEFORE - 25, BEFORE + 35)  # -0.10 to +0.14 s
-_P: Final = slice(BEFORE - 65, BEFORE - 17)  # -0.26 to -0.068 s
-_T: Final = slice(BEFORE + 35, BEFORE + 105)  # +0.14 to +0.42 s
+_P_START: Final = BEFORE - 65  # -0.26 s
+_P_STOP: Final = BEFORE - 17  # -0.068 s
+_QRS_STOP: Final = BEFORE + 35  # +0.14 s
+_T: Final = slice(_QRS_STOP, _LENGTH)
+_P: Final = slice(_P_START, _P_STOP)
+_PARTS: Final = np.array([0, _P_START, _P_STOP, _QRS_STOP])  # where a window's parts begin: rest, P, QRS, T
+_QRS: Final = slice(BEFORE - 25, _QRS_STOP)  # -0.10 to +0.14 s
+_N_QRS: Final = _QRS_STOP - (BEFORE - 25)
+_SHIFTED: Final = np.arange(2 * SLACK + 1)[:, np.newaxis] + np.arange(_QRS.start, _QRS.stop)
+"""Where the QRS lies in a window, moved by each step of the slack."""
 _WIDTH: Final = slice(BEFORE - 35, BEFORE + 50)
 _GRID: Final = np.concatenate(
     [
@@ -51,27 +60,6 @@ _GRID: Final = np.concatenate(
 )
 _TINY: Final = 1e-9
 
-RR_NAMES: Final = (
-    "rr_s",
-    "rr_log_mean300",
-    "rr_log_p80_300",
-    "rr_log_p80_30",
-    "rr_log_median9",
-    "rr_log_previous",
-    "rr_previous_log_median9",
-    "rr_before_previous_log_median9",
-    "rr_spread9",
-    "rr_irregular30",
-    "rr_turning30",
-    "rr_early_share300",
-    "rr_repeat",
-    "rr_rank30",
-    "rr_scatter30",
-    "calm_log_mean300",
-    "calm_log_p80_300",
-    "calm_log_p80_30",
-    "experience",
-)
 SHAPE_NAMES: Final = (
     "qrs_correlation",
     "window_correlation",
@@ -104,6 +92,12 @@ SHAPE_NAMES: Final = (
     "previous_same_shape",
     "offset_s",
     "early_correlation",
+    "own_mean_window_correlation",
+    "own_mean_qrs_distance",
+    "own_mean_p_distance",
+    "own_mean_t_distance",
+    "own_mean_p_correlation",
+    "own_mean_p_size_relative",
 )
 TRACKED_NAMES: Final = (
     "qrs_correlation",
@@ -121,7 +115,7 @@ TRACKED_NAMES: Final = (
     "rr_log_median9",
 )
 """Shape numbers that also go in relative to their own running mean and spread."""
-_TRACKED_AT: Final = tuple((RR_NAMES + SHAPE_NAMES).index(name) for name in TRACKED_NAMES)
+_TRACKED_AT: Final = np.array([(RR_NAMES + SHAPE_NAMES).index(name) for name in TRACKED_NAMES])
 NAMES: Final = (
     RR_NAMES
     + SHAPE_NAMES
@@ -139,6 +133,7 @@ _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "rr_log_mean300": (0, 1.0),
     "rr_log_p80_300": (0, 1.0),
     "rr_log_p80_30": (0, 1.0),
+    "rr_log_p95_300": (0, 1.0),
     "rr_log_median9": (0, 1.0),
     "rr_log_previous": (0, 1.2),
     "rr_previous_log_median9": (0, 1.0),
@@ -153,6 +148,7 @@ _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "calm_log_mean300": (0, 1.0),
     "calm_log_p80_300": (0, 1.0),
     "calm_log_p80_30": (0, 1.0),
+    "calm_log_p95_300": (0, 1.0),
     "experience": (0.5, 0.5),
     "qrs_correlation": (0.5, 0.5),
     "window_correlation": (0.5, 0.5),
@@ -185,6 +181,12 @@ _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "previous_same_shape": (0.5, 0.5),
     "offset_s": (0, 0.024),
     "early_correlation": (0, 0.8),
+    "own_mean_window_correlation": (0.5, 0.5),
+    "own_mean_qrs_distance": (0.3, 0.3),
+    "own_mean_p_distance": (0.15, 0.15),
+    "own_mean_t_distance": (0.25, 0.25),
+    "own_mean_p_correlation": (0, 1.0),
+    "own_mean_p_size_relative": (0.5, 2.0),
     "qrs_correlation_moved": (-4, 6),
     "window_correlation_moved": (-4, 6),
     "qrs_distance_moved": (4, 6),
@@ -208,32 +210,71 @@ def quantised(row: Floats) -> Int8s:
 
     Centres and steps are the fixed table above, so the int8 tensor does not depend on a model or runtime.
     """
-    steps: Int8s = np.clip(np.rint((row - _CENTRE) / _STEP), -INPUT_STEPS, INPUT_STEPS).astype(np.int8)
-    return steps
+    steps = np.rint((row - _CENTRE) / _STEP)
+    held: Int8s = np.minimum(np.maximum(steps, -INPUT_STEPS), INPUT_STEPS).astype(np.int8)
+    return held
+
+
+def real(rows: Int8s) -> Floats:
+    """What the int8 rows stand for, within a step; what lay beyond a limit is at it. Shape as `rows`."""
+    numbers: Floats = rows * _STEP + _CENTRE
+    return numbers
+
+
+class Shape:
+    """One shape of this patient's beats. Changed only by the memory that holds it."""
+
+    __slots__ = ("against_main", "count", "early", "measures", "number", "template", "unit", "weight")
+
+    def __init__(
+        self, number: int, template: Floats, measures: list[float], early: float, against_main: list[float]
+    ) -> None:
+        self.number = number  # counts the lead's shapes: a slot that was given away has a new one
+        self.template = template  # mV, median zero; replaced, never written to
+        self.unit = _unit(template)  # its QRS, mean zero, norm one
+        self.measures = measures  # running means of `_measures`
+        self.against_main = against_main  # running means of the `COMPARED` numbers of its beats
+        self.weight = 0.0  # beats, the old ones forgotten
+        self.count = 0
+        self.early = early
+
+    def copy(self) -> Shape:
+        twin = Shape.__new__(Shape)
+        twin.number, twin.template, twin.unit, twin.measures = self.number, self.template, self.unit, self.measures
+        twin.weight, twin.count, twin.early = self.weight, self.count, self.early
+        twin.against_main = self.against_main
+        return twin
+
+    def learn(self, aligned: Floats, measures: list[float], early: float, against_main: list[float]) -> None:
+        """One more beat of this shape."""
+        rate = 1 / min(self.count + 1, SHAPE_MEMORY_BEATS)
+        self.template = self.template + rate * (aligned - self.template)
+        self.unit = _unit(self.template)
+        self.measures = [old + rate * (new - old) for old, new in zip(self.measures, measures, strict=True)]
+        self.against_main = [old + rate * (new - old) for old, new in zip(self.against_main, against_main, strict=True)]
+        self.early += rate * (early - self.early)
+        self.weight += 1
+        self.count += 1
 
 
 class Memory:
     """One lead's past, as far as beats are described against it. `copy()` forks it."""
 
     def __init__(self) -> None:
-        self.beats = 0
-        self.rr_s: Floats = np.empty(0)  # newest last, at most RR_KEPT
-        self.early: Floats = np.empty(0)  # log of each of those against the median of the nine before it
-        self.shapes: Floats = np.zeros((0, _LENGTH))  # templates, mV, median zero
-        self.units: Floats = np.zeros((0, _QRS.stop - _QRS.start))  # their QRS, mean zero, norm one
-        self.weight: Floats = np.zeros(0)
-        self.count: Floats = np.zeros(0)
-        self.shape_early: Floats = np.zeros(0)
+        self.tempo = Tempo()
+        self.shapes: list[Shape] = []
+        self.n_shapes = 0  # ever
         self.track_mean: Floats = np.zeros(len(TRACKED_NAMES))
         self.track_spread: Floats = np.zeros(len(TRACKED_NAMES))
         self.previous_correlation = 1.0
-        self.previous_shape = -1
-        self.previous_qrs: Floats = np.zeros(0)
+        self.previous_shape = -1  # number
 
     def copy(self) -> Memory:
         """A memory that goes its own way from here. Arrays are never written in place, so they are shared."""
         twin = Memory.__new__(Memory)
         twin.__dict__.update(self.__dict__)
+        twin.tempo = self.tempo.copy()
+        twin.shapes = [shape.copy() for shape in self.shapes]
         return twin
 
     def take(self, window_mv: Floats, rr_s: float | None) -> Floats:
@@ -241,217 +282,192 @@ class Memory:
 
         `window_mv`: `CleanBuffer.around` the R peak, no NaN. `rr_s`: interval to the beat before, more than 0,
         None where it is not known.
-        Gives float64, shape (len(NAMES),).
+        Gives float64, shape (len(NAMES),). `previous_shape` is then the number of its shape.
         """
-        rr_row = self._intervals(rr_s)
-        early = rr_row[_EARLY_AT]
-        shape_row, wave_row, aligned, own = self._shape(window_mv, early)
-        row = np.concatenate([rr_row, shape_row])
-        tracked = row[list(_TRACKED_AT)]
-        moved = (tracked - self.track_mean) / (self.track_spread + _TRACK_FLOOR)
-        self._learn(aligned, own, early, rr_s, tracked)
-        return np.concatenate([row, moved, wave_row])
+        numbers = self.tempo.numbers(rr_s)
+        early = numbers[EARLY_AT]
+        wave_mv = window_mv - _median(window_mv)
+        views = wave_mv[_SHIFTED]
+        if not self.shapes:
+            first = wave_mv[SLACK : SLACK + _LENGTH]
+            self.shapes = [Shape(self.n_shapes, first, _measures(first), 0.0, _ALIKE)]
+            self.n_shapes += 1
+        shapes = self.shapes
+        correlations = _correlations(views, shapes)
+        shifts, best = correlations.argmax(axis=0).tolist(), correlations.max(axis=0).tolist()
+        weights = [shape.weight for shape in shapes]
+        main = weights.index(max(weights))
+        wave = wave_mv[shifts[main] : shifts[main] + _LENGTH]
+        measures = _measures(wave)
+        near = _nearness(best, measures[0], shapes)
+        own = near.index(max(near))
+        shape = shapes[own]
+        joins = shape.count == 0 or near[own] >= SHAPE_JOIN_CORRELATION
+        compared, amplitude = _compare(wave, measures, shapes[main])
+        compared[0] = 1.0 if shape.count == 0 else best[main]
+        numbers += compared
+        total = max(sum(weights), 1.0)
+        numbers += [
+            best[own],
+            weights[own] / total,
+            float(own == main),
+            shape.early,
+            shape.measures[2] - shapes[main].measures[2],
+            float(shape.unit @ shapes[main].unit),
+            math.log1p(shape.count),
+            weights[main] / total,
+            shapes[main].early,
+            self.previous_correlation,
+            float(shape.number == self.previous_shape),
+            (shifts[main] - SLACK) / FS_HZ,
+            min(early, 0.0) * compared[0],
+        ]
+        self.previous_correlation = compared[0]
+        aligned = wave_mv[shifts[own] : shifts[own] + _LENGTH]
+        against_main = [compared[at] for at in COMPARED]
+        numbers += self._learn_shape(aligned, measures, early, against_main, shape if joins else None).against_main
+        described = np.array(numbers)
+        moved = self._moved(described[_TRACKED_AT], 1.0 if own == main and joins else TRACK_OTHERS)
+        self.tempo.learn(rr_s, early, compared[0] < ODD_CORRELATION)
+        scale = (1.0 if shapes[main].measures[4] >= 0 else -1.0) / amplitude
+        sparse = wave[_GRID]
+        return np.concatenate([described, moved, sparse * scale, (sparse - shapes[main].template[_GRID]) * scale])
 
-    def intervals_only(self, rr_s: float) -> Floats:
+    def intervals_only(self, rr_s: float, odd: bool = False) -> Floats:
         """The numbers of the interval alone, for training on beat times without a signal. Shape (len(RR_NAMES),)."""
-        row = self._intervals(rr_s)
-        self._learn_interval(rr_s, row[_EARLY_AT])
-        return row
+        numbers = self.tempo.numbers(rr_s)
+        self.tempo.learn(rr_s, numbers[EARLY_AT], odd)
+        return np.array(numbers)
 
     def skip(self, rr_s: float | None) -> None:
         """Remember the interval of a beat that cannot be judged."""
         self.previous_shape = -1
-        self._learn_interval(rr_s, 0.0)
+        self.tempo.learn(rr_s, 0.0, True)
 
-    def _intervals(self, rr_s: float | None) -> Floats:
-        past = self.rr_s if self.rr_s.size else np.array([rr_s if rr_s is not None else 0.8])
-        last9 = _median(past[-9:])
-        rr = last9 if rr_s is None else rr_s
-        recent = past[-30:]
-        top, mean_rr = np.sort(past), float(past.mean())
-        p80_all, p80_recent = float(top[(top.size * 4) // 5]), float(np.sort(recent)[(recent.size * 4) // 5])
-        steps = np.diff(recent)
-        turning = float(np.mean(steps[1:] * steps[:-1] < 0)) if steps.size > 1 else 0.0
-        irregular = float(np.mean(np.abs(steps))) / float(np.mean(recent)) if steps.size else 0.0
-        scatter = _scatter(recent)
-        calm = min(max((SCATTER_FIBRILLATION - scatter) / (SCATTER_FIBRILLATION - SCATTER_CALM), 0.0), 1.0)
-        repeat = float(np.min(np.abs(np.log(past[-6:-1] / rr)))) if past.size > 2 else 0.0
-        return np.array(
-            [
-                rr,
-                math.log(rr / mean_rr),
-                math.log(rr / p80_all),
-                math.log(rr / p80_recent),
-                math.log(rr / last9),
-                math.log(rr / past[-1]),
-                math.log(past[-1] / last9),
-                math.log(past[-2] / last9) if past.size > 1 else 0.0,
-                float(np.std(np.log(past[-9:] / last9))),
-                irregular,
-                turning,
-                float(np.mean(self.early < -0.12)) if self.early.size else 0.0,
-                repeat,
-                float(np.mean(recent < rr)),
-                scatter,
-                calm * math.log(rr / mean_rr),
-                calm * math.log(rr / p80_all),
-                calm * math.log(rr / p80_recent),
-                min(self.beats, 60) / 60,
-            ]
-        )
-
-    def _shape(self, window_mv: Floats, early: float) -> tuple[Floats, Floats, Floats, int]:
-        """Numbers of the shape, its waves, the window as aligned to its own shape, and which shape (or -1: new)."""
-        if self.weight.size == 0:
-            aligned = window_mv[SLACK : SLACK + _LENGTH] - _median(window_mv)
-            self.shapes, self.units = aligned[np.newaxis], _unit(aligned)[np.newaxis]
-            self.weight, self.count, self.shape_early = np.zeros(1), np.zeros(1), np.zeros(1)
-        main = int(np.argmax(self.weight))
-        views = np.lib.stride_tricks.sliding_window_view(window_mv[_QRS.start : _QRS.stop + 2 * SLACK], 60)
-        centred = views - views.mean(axis=1, keepdims=True)
-        norms = np.sqrt(np.einsum("ij,ij->i", centred, centred)) + _TINY
-        correlations = (centred @ self.units.T) / norms[:, np.newaxis]  # (2 * SLACK + 1, shapes)
-        best_shift = np.argmax(correlations, axis=0)
-        best = correlations[best_shift, np.arange(best_shift.size)]
-        template = self.shapes[main]
-        wave = window_mv[best_shift[main] : best_shift[main] + _LENGTH]
-        wave = wave - _median(wave)
-        amplitude, size = float(np.ptp(template[_QRS])) + _TINY, float(np.ptp(wave[_QRS])) + _TINY
-        log_sizes = np.log(np.ptp(self.shapes[:, _QRS], axis=1) / size + _TINY)
-        near = np.where(np.abs(log_sizes) < SHAPE_JOIN_LOG_AMPLITUDE, best, best - 0.3)
-        own = int(np.argmax(near))
-        aligned = window_mv[best_shift[own] : best_shift[own] + _LENGTH]
-        aligned = aligned - _median(aligned)
-        qrs_unit = _unit(wave)
-        numbers = _compare(wave, template, amplitude, size)
-        share = self.weight / max(float(self.weight.sum()), 1.0)
-        own_template = self.shapes[own]
-        first = self.count[own] == 0
-        numbers[0] = 1.0 if first else float(best[main])
-        rest = [
-            float(best[own]),
-            float(share[own]),
-            float(own == main),
-            float(self.shape_early[own]),
-            _width_s(own_template) - _width_s(template),
-            float(self.units[own] @ self.units[main]),
-            math.log1p(float(self.count[own])),
-            float(share[main]),
-            float(self.shape_early[main]),
-            self.previous_correlation,
-            float(own == self.previous_shape),
-            (int(best_shift[main]) - SLACK) / FS_HZ,
-            min(early, 0.0) * numbers[0],
-        ]
-        sign = 1.0 if template[_QRS][np.argmax(np.abs(template[_QRS]))] >= 0 else -1.0
-        waves = np.concatenate([wave[_GRID], wave[_GRID] - template[_GRID]]) * (sign / amplitude)
-        self.previous_correlation, self.previous_qrs = numbers[0], qrs_unit
-        joins = first or near[own] >= SHAPE_JOIN_CORRELATION
-        return np.array(numbers + rest), waves, aligned, own if joins else -1
-
-    def _learn(self, aligned: Floats, own: int, early: float, rr_s: float | None, tracked: Floats) -> None:
-        weight, count, shape_early = self.weight * SHARE_DECAY, self.count.copy(), self.shape_early.copy()
-        shapes, units = self.shapes.copy(), self.units.copy()
-        if own < 0:
-            if weight.size < SHAPES_MAX:
-                own = weight.size
-                shapes, units = np.vstack([shapes, aligned]), np.vstack([units, _unit(aligned)])
-                weight, count, shape_early = np.append(weight, 0.0), np.append(count, 0.0), np.append(shape_early, 0.0)
+    def _learn_shape(
+        self, aligned: Floats, measures: list[float], early: float, against_main: list[float], shape: Shape | None
+    ) -> Shape:
+        for one in self.shapes:
+            one.weight *= SHARE_DECAY
+        if shape is None:
+            shape = Shape(self.n_shapes, aligned, measures, early, against_main)
+            self.n_shapes += 1
+            if len(self.shapes) < SHAPES_MAX:
+                self.shapes.append(shape)
             else:
-                own = int(np.argmin(weight))
-            shapes[own], weight[own], count[own], shape_early[own] = aligned, 0.0, 0.0, early
-        rate = 1 / min(count[own] + 1, SHAPE_MEMORY_BEATS)
-        shapes[own] += rate * (aligned - shapes[own])
-        units[own] = _unit(shapes[own])
-        weight[own] += 1
-        count[own] += 1
-        shape_early[own] += rate * (early - shape_early[own])
-        self.shapes, self.units, self.weight, self.count, self.shape_early = shapes, units, weight, count, shape_early
-        self.previous_shape = own
-        slow = 1 / min(self.beats + 1, TRACK_MEMORY_BEATS)
+                weights = [one.weight for one in self.shapes]
+                self.shapes[weights.index(min(weights))] = shape
+        shape.learn(aligned, measures, early, against_main)
+        self.previous_shape = shape.number
+        return shape
+
+    def _moved(self, tracked: Floats, share: float) -> Floats:
+        """The tracked numbers against their running means, in running spreads; then learn them."""
         step = tracked - self.track_mean
+        width = self.track_spread + _TRACK_FLOOR
+        moved: Floats = step / width
+        slow = share / min(self.tempo.beats + 1, TRACK_MEMORY_BEATS)
         # One odd beat must not move the mean: a step counts at most three spreads, once there is a spread.
-        if self.beats >= 10:
-            limit = 3 * (self.track_spread + _TRACK_FLOOR)
-            step = np.clip(step, -limit, limit)
+        if self.tempo.beats >= 10:
+            step = np.minimum(np.maximum(moved, -3.0), 3.0) * width
         self.track_mean = self.track_mean + slow * step
         self.track_spread = self.track_spread + slow * (np.abs(step) - self.track_spread)
-        self._learn_interval(rr_s, early)
-
-    def _learn_interval(self, rr_s: float | None, early: float) -> None:
-        self.beats += 1
-        if rr_s is not None:
-            self.rr_s = np.append(self.rr_s, rr_s)[-RR_KEPT:]
-            self.early = np.append(self.early, early)[-RR_KEPT:]
+        return moved
 
 
-_EARLY_AT: Final = RR_NAMES.index("rr_log_median9")
 _TRACK_FLOOR: Final = np.array([0.01, 0.02, 0.01, 0.01, 0.01, 0.03, 0.03, 0.004, 0.01, 0.02, 0.05, 0.01, 0.02])
 """Added to each running spread, so that a lead without noise does not make every beat odd."""
 
 
 def _median(values: Floats) -> float:
     """`np.median` without its checks, which cost more than the sorting."""
-    ordered = np.sort(values, axis=None)
+    ordered = values.copy()
+    ordered.sort()
     half = ordered.size // 2
     return float(ordered[half] if ordered.size % 2 else (ordered[half - 1] + ordered[half]) / 2)
 
 
-def _scatter(rr_s: Floats) -> float:
-    """How far an interval lies from those one to four before it, by the best of these four lags (median, log).
-
-    Single early beats, bigeminy and trigeminy leave it small; in atrial fibrillation no lag fits.
-    """
-    log_rr = np.log(rr_s)
-    lags = [_median(np.abs(log_rr[lag:] - log_rr[:-lag])) for lag in range(1, 5) if log_rr.size > lag + 3]
-    return min(lags, default=0.0)
-
-
 def _unit(wave: Floats) -> Floats:
-    qrs = wave[_QRS] - wave[_QRS].mean()
-    unit: Floats = qrs / (math.sqrt(float(qrs @ qrs)) + _TINY)
+    qrs = wave[_QRS]
+    qrs = qrs - qrs.sum() / _N_QRS
+    unit: Floats = qrs * (1 / (math.sqrt(float(qrs @ qrs)) + _TINY))
     return unit
 
 
-def _correlation(a: Floats, b: Floats) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    return float(a @ b) / (math.sqrt(float(a @ a) * float(b @ b)) + _TINY)
+_ONES: Final = np.full(_N_QRS, _N_QRS**-0.5)
 
 
-def _width_s(wave: Floats) -> float:
-    """Time that holds the middle 90 % of the QRS's slope energy."""
-    energy = np.cumsum(np.diff(wave[_WIDTH]) ** 2)
-    total = energy[-1] + _TINY
-    return float(np.searchsorted(energy, 0.95 * total) - np.searchsorted(energy, 0.05 * total)) / FS_HZ
+def _correlations(views: Floats, shapes: list[Shape]) -> Floats:
+    """Of the QRS, moved by each step of the slack, with that of each shape. (2 * SLACK + 1, shapes)."""
+    products = views @ np.array([_ONES, *[shape.unit for shape in shapes]]).T
+    energy = np.einsum("ij,ij->i", views, views) - products[:, 0] ** 2
+    norms = np.sqrt(np.maximum(energy, 0.0)) + _TINY
+    correlations: Floats = products[:, 1:] / norms[:, np.newaxis]
+    return correlations
 
 
-def _compare(wave: Floats, template: Floats, amplitude: float, size: float) -> list[float]:
-    difference = np.abs(wave - template)
-    qrs, reference = wave[_QRS], template[_QRS]
-    width, width_reference = _width_s(wave), _width_s(template)
-    fat, fat_reference = float(np.mean(np.abs(qrs))) / size, float(np.mean(np.abs(reference))) / amplitude
-    pole = float(qrs.max() + qrs.min()) / size
-    pole_reference = float(reference.max() + reference.min()) / amplitude
-    slope, slope_reference = np.abs(np.diff(qrs)).max(), np.abs(np.diff(reference)).max()
-    tail = wave[_T]
-    p_size, p_reference = float(np.ptp(wave[_P])) / amplitude, float(np.ptp(template[_P])) / amplitude
+def _nearness(best: list[float], size_mv: float, shapes: list[Shape]) -> list[float]:
+    """Correlations, less where the shape is of another size."""
+    limit = math.exp(SHAPE_JOIN_LOG_AMPLITUDE)
     return [
-        0.0,  # QRS correlation: put in by the caller, who has it
-        _correlation(wave, template),
-        float(difference[_QRS].mean()) / amplitude,
-        float(difference[_P].mean()) / amplitude,
-        float(difference[_T].mean()) / amplitude,
-        math.log(size / amplitude),
-        math.log((slope + _TINY) / (slope_reference + _TINY)),
-        width,
-        width - width_reference,
-        fat,
-        fat - fat_reference,
-        abs(pole),
-        pole - pole_reference if pole_reference >= 0 else pole_reference - pole,
-        float(np.ptp(tail)) / size,
-        float(tail.mean()) * (1.0 if pole >= 0 else -1.0) / size,
-        _correlation(wave[_P], template[_P]),
-        p_size,
-        math.log((p_size + 0.01) / (p_reference + 0.01)),
+        one if shape.measures[0] < size_mv * limit and size_mv < shape.measures[0] * limit else one - 0.3
+        for one, shape in zip(best, shapes, strict=True)
     ]
+
+
+def _measures(wave: Floats) -> list[float]:
+    """QRS height (mV), steepest slope (mV a sample), width (s), fatness, pole (-1..1), height of the P part (mV).
+
+    Width: time that holds the middle 90 % of the QRS's slope energy.
+    """
+    qrs, p = wave[_QRS], wave[_P]
+    top, bottom = float(qrs.max()), float(qrs.min())
+    size = top - bottom + _TINY
+    zone = wave[_WIDTH]
+    slopes = zone[1:] - zone[:-1]
+    energy = (slopes * slopes).cumsum()
+    total = float(energy[-1]) + _TINY
+    first, last = energy.searchsorted([0.05 * total, 0.95 * total]).tolist()
+    steepest = max(float(slopes.max()), -float(slopes.min())) + _TINY
+    fat = float(np.abs(qrs).sum()) / _N_QRS / size
+    return [size, steepest, (last - first) / FS_HZ, fat, (top + bottom) / size, float(p.max() - p.min())]
+
+
+def _compare(wave: Floats, measures: list[float], main: Shape) -> tuple[list[float], float]:
+    """Shape numbers up to `p_size_relative`, the first left for the caller; and the main shape's height, mV."""
+    template = main.template
+    six = np.array([wave, template, wave * template, wave * wave, template * template, np.abs(wave - template)])
+    sums = np.add.reduceat(six, _PARTS, axis=1).tolist()
+    whole = [sum(one) for one in sums]
+    distance = sums[5]
+    size, slope, width, fat, pole, p_mv = measures
+    amplitude, slope_usual, width_usual, fat_usual, pole_usual, p_usual_mv = main.measures
+    tail = wave[_T]
+    p_size, p_usual = p_mv / amplitude, p_usual_mv / amplitude
+    return [
+        0.0,
+        _correlation(whole, _LENGTH),
+        distance[2] / (_QRS_STOP - _P_STOP) / amplitude,
+        distance[1] / (_P_STOP - _P_START) / amplitude,
+        distance[3] / (_LENGTH - _QRS_STOP) / amplitude,
+        math.log(size / amplitude),
+        math.log(slope / slope_usual),
+        width,
+        width - width_usual,
+        fat,
+        fat - fat_usual,
+        abs(pole),
+        pole - pole_usual if pole_usual >= 0 else pole_usual - pole,
+        float(tail.max() - tail.min()) / size,
+        sums[0][3] / (_LENGTH - _QRS_STOP) * (1.0 if pole >= 0 else -1.0) / size,
+        _correlation([one[1] for one in sums], _P_STOP - _P_START),
+        p_size,
+        math.log((p_size + 0.01) / (p_usual + 0.01)),
+    ], amplitude
+
+
+def _correlation(sums: list[float], n: int) -> float:
+    """From the sums of a, b, ab, aa and bb over `n` samples."""
+    a, b, ab, aa, bb = sums[:5]
+    var_a, var_b = max(aa - a * a / n, 0.0), max(bb - b * b / n, 0.0)
+    return (ab - a * b / n) / (math.sqrt(var_a * var_b) + _TINY)

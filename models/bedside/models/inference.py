@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import json
+import math
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +28,21 @@ RUNTIMES: Final = ("tflite_runtime", "ai_edge_litert")
 KERNELS: Final = "builtin"
 MODEL_BYTES_MAX: Final = 1 << 20
 _MAGIC: Final = b"TFL3"  # file identifier of the TensorFlow Lite flatbuffer, bytes 4 to 8
+LOGIT_MAX: Final = 30.0
 _BATCH: Final = 32  # rows that one call of the interpreter takes when there are so many
 _HINT: Final = "reinstall Bedside, or put back the models folder of this version"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How often a logit was right: slope and offset of a logistic curve for each output, from the manifest."""
+
+    curves: tuple[tuple[float, float], ...] = ()
+
+    def probability(self, output: int, logit: float) -> float:
+        """Of `output` being positive; the logit's own where the manifest has no curve."""
+        slope, offset = self.curves[output] if output < len(self.curves) else (1.0, 0.0)
+        return 1 / (1 + math.exp(-min(max(slope * logit + offset, -LOGIT_MAX), LOGIT_MAX)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,7 @@ class Entry:
     size_bytes: int
     n_inputs: int
     n_outputs: int
+    calibration: Calibration = Calibration()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +75,7 @@ class Manifest:
                     size_bytes=int(facts["size_bytes"]),
                     n_inputs=int(facts["n_inputs"]),
                     n_outputs=int(facts["n_outputs"]),
+                    calibration=Calibration(tuple((float(a), float(b)) for a, b in facts.get("calibration", ()))),
                 )
                 for name, facts in models.items()
             )
@@ -84,11 +100,13 @@ class Model:
         self.name: str = entry.name
         self.n_inputs: int = entry.n_inputs
         self.n_outputs: int = entry.n_outputs
+        self.calibration = entry.calibration
         self._lock = threading.Lock()
         try:
-            self._single = _interpreter(module, content, 1, entry.n_inputs)
-            self._batch = _interpreter(module, content, _BATCH, entry.n_inputs)
-            self.scale, self.zero_point = _checked_details(self._single, entry)
+            single = _interpreter(module, content, 1, entry.n_inputs)
+            self.scale, self.zero_point = _checked_details(single, entry)
+            self._single = _Runner(single)
+            self._batch = _Runner(_interpreter(module, content, _BATCH, entry.n_inputs))
         except (RuntimeError, ValueError) as error:
             raise SetupError(f"model {entry.name}: the runtime cannot take it ({error})", hint=_HINT) from error
 
@@ -125,13 +143,14 @@ class Model:
         """
         if batch.dtype != np.int8 or batch.ndim != 2 or batch.shape[1] != self.n_inputs:
             raise ValueError(f"batch: expected int8 (n, {self.n_inputs}), got {batch.dtype} {batch.shape}")
+        batch = np.ascontiguousarray(batch)
         outputs = np.empty((batch.shape[0], self.n_outputs), dtype=np.int8)
         with self._lock:
             whole = batch.shape[0] - batch.shape[0] % _BATCH
             for start in range(0, whole, _BATCH):
-                outputs[start : start + _BATCH] = _invoke(self._batch, batch[start : start + _BATCH])
+                outputs[start : start + _BATCH] = self._batch(batch[start : start + _BATCH])
             for row in range(whole, batch.shape[0]):
-                outputs[row] = _invoke(self._single, batch[row : row + 1])[0]
+                outputs[row] = self._single(batch[row : row + 1])[0]
         return outputs
 
     def logits(self, batch: Int8s) -> npt.NDArray[np.float64]:
@@ -179,8 +198,16 @@ def _checked_details(interpreter: Any, entry: Entry) -> tuple[float, int]:
     return float(scale), int(zero_point)
 
 
-def _invoke(interpreter: Any, rows: Int8s) -> Int8s:
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.ascontiguousarray(rows))
-    interpreter.invoke()
-    outputs: Int8s = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    return outputs
+class _Runner:
+    """An interpreter for one number of rows, asked for its tensors' names once: that costs as much as an inference."""
+
+    def __init__(self, interpreter: Any) -> None:
+        self._set, self._invoke, self._get = interpreter.set_tensor, interpreter.invoke, interpreter.get_tensor
+        self._input = interpreter.get_input_details()[0]["index"]
+        self._output = interpreter.get_output_details()[0]["index"]
+
+    def __call__(self, rows: Int8s) -> Int8s:
+        self._set(self._input, rows)
+        self._invoke()
+        outputs: Int8s = self._get(self._output)
+        return outputs

@@ -15,8 +15,10 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from bedside.models.augment import thinned
 from bedside.models.corpus import AAMI, Labels
-from bedside.models.features import NAMES, RR_NAMES, Int8s, Memory, quantised
+from bedside.models.features import NAMES, Int8s, Memory, quantised
+from bedside.models.tempo import RR_NAMES
 from bedside.models.windows import FS_HZ as CLEAN_HZ
 from bedside.models.windows import RR_MAX
 
@@ -43,7 +45,7 @@ def read(folder: Path) -> tuple[Rhythm, ...]:
     rhythms: list[Rhythm] = []
     for path in sorted((folder / "beat_labels").glob("I*.atr")):
         try:
-            rhythms.append(_annotated(path))
+            rhythms.extend(_annotated(path))
         except (OSError, ValueError, IndexError, TypeError) as error:
             log.warning("record_skipped", extra={"record": path.stem, "error": type(error).__name__})
     fibrillation = folder / "afdb_rr" / "afdb_rr.npz"
@@ -52,7 +54,7 @@ def read(folder: Path) -> tuple[Rhythm, ...]:
     return tuple(rhythms)
 
 
-def _annotated(path: Path) -> Rhythm:
+def _annotated(path: Path) -> list[Rhythm]:
     import wfdb
 
     annotation = wfdb.rdann(str(path.with_suffix("")), "atr")
@@ -61,7 +63,8 @@ def _annotated(path: Path) -> Rhythm:
     ]
     labels = np.array([symbol for _, symbol in beats], dtype=np.str_)
     rate_hz = float(annotation.fs or 257.0)  # INCART: 257 Hz
-    return _rhythm(f"incart_{path.stem}", np.array([at for at, _ in beats], dtype=np.int64), rate_hz, labels)
+    name, times = f"incart_{path.stem}", np.array([at for at, _ in beats], dtype=np.int64)
+    return [_rhythm(name, times, rate_hz, labels), *_thinned(name, times, rate_hz, labels)]
 
 
 def _fibrillating(path: Path) -> list[Rhythm]:
@@ -82,11 +85,13 @@ def _fibrillating(path: Path) -> list[Rhythm]:
 
 def _rhythm(name: str, times: Samples, rate_hz: float, labels: Labels) -> Rhythm:
     memory, rows, kept = Memory(), [], []
-    for rr_s, label in zip((np.diff(times) / rate_hz).tolist(), labels[1:].tolist(), strict=True):
+    intervals_s = np.diff(times) / rate_hz
+    odd = np.isin(labels[1:], list("VF"))
+    for rr_s, label, unusual in zip(intervals_s.tolist(), labels[1:].tolist(), odd.tolist(), strict=True):
         if not 0 < rr_s <= RR_MAX / CLEAN_HZ:
             memory.skip(None)
             continue
-        row = memory.intervals_only(rr_s)
+        row = memory.intervals_only(rr_s, unusual)
         if label in "NS":
             rows.append(row)
             kept.append(label)
@@ -94,3 +99,15 @@ def _rhythm(name: str, times: Samples, rate_hz: float, labels: Labels) -> Rhythm
     if rows:
         whole[:, : len(RR_NAMES)] = np.stack(rows)
     return Rhythm(name, quantised(whole)[:, : len(RR_NAMES)], np.array(kept, dtype=np.str_))
+
+
+def _thinned(name: str, times: Samples, rate_hz: float, labels: Labels) -> list[Rhythm]:
+    """The same recording with its calm stretches cut out, if it has S beats enough."""
+    intervals_s = np.diff(times) / rate_hz
+    intervals_s[(intervals_s <= 0) | (intervals_s > RR_MAX / CLEAN_HZ)] = np.nan
+    found = thinned(intervals_s, labels[1:], np.isin(labels[1:], list("VF")))
+    if found is None:
+        return []
+    mine = labels[1:][found.at]
+    asked = np.isin(mine, ["N", "S"])
+    return [Rhythm(f"thinned_{name}", found.rows[asked], mine[asked])]

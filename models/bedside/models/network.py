@@ -1,14 +1,15 @@
-"""The beat network: two heads of small bagged perceptrons, trained in TensorFlow, folded into one int8 file.
+"""The beat network: two heads of small bagged perceptrons, trained here, folded by TensorFlow into one int8 file.
 
-Training only (extra `train`). A head is `N_MEMBERS` perceptrons with one hidden layer; each learns from
-patients drawn with replacement, so what one patient alone shows weighs little, and the patients that a
-member has not seen choose its threshold. Their mean is again one hidden layer: what runs on the box is
-two fully connected layers, V and S head side by side.
+Training only (extra `train`). The perceptrons are small enough that NumPy trains them as fast as a framework. A
+head is several perceptrons with one hidden layer; each learns from patients drawn with replacement, so what one
+patient alone shows weighs little, and the patients that a member has not seen choose its threshold. Their mean is
+again one hidden layer: what runs on the box is two fully connected layers, V and S head side by side.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import warnings
 from dataclasses import dataclass
@@ -85,6 +86,17 @@ class Lesson:
     truth: npt.NDArray[np.bool_]
     patients: npt.NDArray[np.int64]
     stands_for: npt.NDArray[np.float64]  # beats that the row stands for when a threshold is chosen; 0: not asked
+    at: npt.NDArray[np.int64]  # where the first rows lie in the table they come from
+
+    def followed_by(self, rows: Int8s, truth: npt.NDArray[np.bool_], patients: npt.NDArray[np.int64]) -> Lesson:
+        """With rows behind that no threshold is chosen on."""
+        return Lesson(
+            np.concatenate([self.rows, rows]),
+            np.concatenate([self.truth, truth]),
+            np.concatenate([self.patients, patients]),
+            np.concatenate([self.stands_for, np.zeros(truth.size)]),
+            self.at,
+        )
 
 
 def train_head(lesson: Lesson, columns: npt.NDArray[np.bool_], recipe: Recipe, seed: int) -> Head:
@@ -100,13 +112,14 @@ def train_head(lesson: Lesson, columns: npt.NDArray[np.bool_], recipe: Recipe, s
             bags[member] = rng.poisson(1.0, size=people.size)
     weight = weights(truth, lesson.patients, recipe.temper)
     w1, b1, w2, b2 = _fit(scaled, truth, weight, bags[:, person], recipe, rng)
-    each = np.stack([(np.maximum(scaled @ w1[m] + b1[m], 0) @ w2[m] + b2[m])[:, 0] for m in range(recipe.members)])
+    units = np.maximum(scaled @ w1 + b1, 0).reshape(truth.size, *w2.shape)
+    each = (np.einsum("bmh,mh->bm", units, w2) + b2).T
     unseen = bags[:, person] == 0
     asked = unseen.any(axis=0) & (lesson.stands_for > 0)
     out_of_bag = (each * unseen).sum(axis=0)[asked] / unseen.sum(axis=0)[asked]
     threshold = best_threshold(out_of_bag.astype(np.float64), truth[asked], lesson.stands_for[asked])
-    flat = w1.transpose(1, 0, 2).reshape(rows.shape[1], -1) * (columns / spread)[:, np.newaxis]
-    offset = b1.reshape(-1) - middle @ flat
+    flat = w1 * (columns / spread)[:, np.newaxis]
+    offset = b1 - middle @ flat
     mean = (w2.reshape(-1) / recipe.members).astype(np.float32)
     return Head(flat.astype(np.float32), offset.astype(np.float32), mean, float(b2.mean()), threshold)
 
@@ -114,44 +127,48 @@ def train_head(lesson: Lesson, columns: npt.NDArray[np.bool_], recipe: Recipe, s
 def _fit(
     x: Singles, truth: npt.NDArray[np.bool_], weight: Singles, bags: Singles, recipe: Recipe, rng: np.random.Generator
 ) -> tuple[Singles, Singles, Singles, Singles]:
-    tf = tensorflow(int(rng.integers(2**31)))
+    """Adam on the weighted cross-entropy, the members side by side: w1 (inputs, members * hidden), b1, w2, b2."""
     members, hidden, n_inputs = recipe.members, recipe.hidden, x.shape[1]
-    parts = [
-        rng.normal(0, n_inputs**-0.5, (members, n_inputs, hidden)),
-        np.zeros((members, 1, hidden)),
-        rng.normal(0, hidden**-0.5, (members, hidden, 1)),
-        np.zeros((members, 1, 1)),
-    ]
-    variables = [tf.Variable(part.astype(np.float32)) for part in parts]
-    moments = [(tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))) for v in variables]
-    data = tf.constant(x), tf.constant(truth.astype(np.float32) * 0.98 + 0.01), tf.constant(weight * bags)
+    start = (
+        rng.normal(0, n_inputs**-0.5, (n_inputs, members * hidden)), np.zeros(members * hidden),
+        rng.normal(0, hidden**-0.5, (members, hidden)), np.zeros(members),
+    )  # fmt: skip
+    variables = [part.astype(np.float32) for part in start]
+    moments = [(np.zeros_like(v), np.zeros_like(v)) for v in variables]
+    wanted, shares = (truth * 0.98 + 0.01).astype(np.float32)[:, np.newaxis], (weight * bags).T.copy()
     steps = max(1, x.shape[0] // recipe.batch)
-
-    @tf.function  # type: ignore[untyped-decorator, unused-ignore]
-    def epoch(order: Any, done: Any) -> None:
-        for i in tf.range(steps):
+    done, total = 0, steps * recipe.epochs
+    for _ in range(recipe.epochs):
+        order = rng.permutation(x.shape[0])
+        for i in range(steps):
             take = order[i * recipe.batch : (i + 1) * recipe.batch]
-            inputs = tf.gather(data[0], take)
-            inputs += tf.random.normal(tf.shape(inputs), stddev=recipe.noise)
-            with tf.GradientTape() as tape:
-                inner = tf.nn.relu(tf.einsum("bf,mfh->mbh", inputs, variables[0]) + variables[1])
-                inner = tf.nn.dropout(inner, recipe.dropout)
-                logits = (tf.einsum("mbh,mho->mbo", inner, variables[2]) + variables[3])[..., 0]
-                wanted = tf.broadcast_to(tf.gather(data[1], take), tf.shape(logits))
-                loss = tf.nn.sigmoid_cross_entropy_with_logits(labels=wanted, logits=logits)
-                total = tf.reduce_sum(tf.reduce_mean(loss * tf.gather(data[2], take, axis=1), axis=1))
-            step = tf.cast(done * steps + i + 1, tf.float32)
-            rate = recipe.rate * 0.5 * (1 + tf.cos(np.pi * step / (steps * recipe.epochs)))
-            for v, gradient, (m, s) in zip(variables, tape.gradient(total, variables), moments, strict=True):
-                m.assign(0.9 * m + 0.1 * gradient)
-                s.assign(0.99 * s + 0.01 * gradient * gradient)
-                move = (m / (1 - 0.9**step)) / (tf.sqrt(s / (1 - 0.99**step)) + 1e-7)
-                v.assign_sub(rate * (move + recipe.decay * v))
-
-    for done in range(recipe.epochs):
-        epoch(tf.constant(rng.permutation(x.shape[0])), tf.constant(done))
-    w1, b1, w2, b2 = (v.numpy() for v in variables)
+            noise = rng.standard_normal((take.size, n_inputs), dtype=np.float32)
+            inputs = x[take] + noise * np.float32(recipe.noise)
+            kept = (rng.random((take.size, members * hidden), dtype=np.float32) >= recipe.dropout).astype(np.float32)
+            gradients = _gradients(inputs, wanted[take], shares[take], kept / (1 - recipe.dropout), variables)
+            done += 1
+            rate = recipe.rate * 0.5 * (1 + math.cos(math.pi * done / total))
+            for v, gradient, (m, s) in zip(variables, gradients, moments, strict=True):
+                m += np.float32(0.1) * (gradient - m)
+                s += np.float32(0.01) * (gradient * gradient - s)
+                move = m / np.float32(1 - 0.9**done) / (np.sqrt(s / np.float32(1 - 0.99**done)) + np.float32(1e-7))
+                v -= np.float32(rate) * (move + np.float32(recipe.decay) * v)
+    w1, b1, w2, b2 = variables
     return w1, b1, w2, b2
+
+
+def _gradients(
+    inputs: Singles, wanted: Singles, shares: Singles, kept: Singles, variables: list[Singles]
+) -> tuple[Singles, ...]:
+    """Of the loss, by each variable. `kept`: which hidden units drop-out leaves, scaled."""
+    w1, b1, w2, b2 = variables
+    inner = inputs @ w1 + b1
+    units = np.maximum(inner, 0.0) * kept
+    by_member = units.reshape(units.shape[0], *w2.shape)
+    logits = np.einsum("bmh,mh->bm", by_member, w2) + b2
+    outer = (1 / (1 + np.exp(-logits)) - wanted) * shares / np.float32(inputs.shape[0])
+    back = (outer[:, :, np.newaxis] * w2).reshape(units.shape) * kept * (inner > 0)
+    return inputs.T @ back, back.sum(axis=0), np.einsum("bm,bmh->mh", outer, by_member), outer.sum(axis=0)
 
 
 def require() -> None:

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bedside.models import cards, corpus, intervals, network
+from bedside.models import augment, calibration, cards, corpus, intervals, network, opinion
 from bedside.models.features import NAMES, Int8s
 from bedside.models.inference import Entry, Model
 from bedside.models.scoring import Counts, count, folds, interval
@@ -32,6 +32,7 @@ SEED: Final = 20260101
 N_FOLDS: Final = 6
 CALIBRATION_ROWS: Final = 2000
 RHYTHM_OTHERS_MAX: Final = 250  # N beats taken of each recording of beat times
+UNHURRIED_SHARE: Final = 0.5  # of the V beats, shown again with the interval of another beat
 FIRST_RHYTHM: Final = 1_000_000  # their patients' numbers start here
 S_COLUMNS: Final = (
     "calm_", "rr_scatter", "experience", "qrs_correlation", "window_correlation", "qrs_distance", "p_",
@@ -73,6 +74,7 @@ class Table:
     judged: npt.NDArray[np.bool_]
     main: npt.NDArray[np.bool_]
     patients: tuple[str, ...]
+    rr_s: npt.NDArray[np.float64]
 
     @classmethod
     def of(cls, data: corpus.Corpus) -> Table:
@@ -85,6 +87,7 @@ class Table:
             np.concatenate([lead.judged for lead in leads]),
             np.concatenate([np.full(lead.labels.size, lead.main) for lead in leads]),
             patients,
+            np.concatenate([lead.rr_s for lead in leads]),
         )
 
 
@@ -94,6 +97,39 @@ class Material:
 
     table: Table
     rhythms: tuple[intervals.Rhythm, ...]
+    thinned: Thinned | None = None
+
+    @classmethod
+    def of(cls, table: Table, rhythms: tuple[intervals.Rhythm, ...]) -> Material:
+        return cls(table, rhythms, thinned_leads(table))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Thinned:
+    """N and S beats of main leads whose calm stretches were cut out."""
+
+    rows: Int8s
+    truth: npt.NDArray[np.bool_]
+    patient: npt.NDArray[np.int64]
+
+
+def thinned_leads(table: Table) -> Thinned | None:
+    """The main leads with many S beats, with most of their N beats cut out."""
+    odd = augment.odd_shapes(table.rows)
+    rows, truth, patients = [], [], []
+    for lead in np.unique(table.lead[table.main]):
+        mine = np.flatnonzero(table.lead == lead)
+        found = augment.thinned(table.rr_s[mine], table.labels[mine], odd[mine])
+        if found is None:
+            continue
+        at = mine[found.at]
+        asked = table.judged[at] & np.isin(table.labels[at], ["N", "S"])
+        changed = table.rows[at[asked]].copy()
+        changed[:, : found.rows.shape[1]] = found.rows[asked]
+        rows.append(changed)
+        truth.append(table.labels[at[asked]] == "S")
+        patients.append(table.patient[at[asked]])
+    return Thinned(np.concatenate(rows), np.concatenate(truth), np.concatenate(patients)) if rows else None
 
 
 def train_heads(material: Material, use: npt.NDArray[np.bool_], seed: int) -> tuple[network.Head, ...]:
@@ -102,8 +138,10 @@ def train_heads(material: Material, use: npt.NDArray[np.bool_], seed: int) -> tu
     for plan in plans():
         rng = np.random.default_rng(seed)
         lesson = _lesson(material.table, use, plan, plan.recipe.others_max, rng)
-        if plan.symbol == "S" and material.rhythms:
-            lesson = _with_rhythms(lesson, material.rhythms, rng)
+        if plan.symbol == "V":
+            lesson = _with_unhurried(lesson, material.table, rng)
+        else:
+            lesson = _with_others(lesson, material, use, rng)
         heads.append(network.train_head(lesson, plan.columns, plan.recipe, seed))
     return tuple(heads)
 
@@ -119,30 +157,35 @@ def _lesson(
         if others.size > others_max:
             take[rng.choice(others, others.size - others_max, replace=False)] = False
             stands_for[others] *= others.size / others_max
-    return network.Lesson(table.rows[take], table.labels[take] == plan.symbol, table.patient[take], stands_for[take])
+    at = np.flatnonzero(take)
+    return network.Lesson(table.rows[at], table.labels[at] == plan.symbol, table.patient[at], stands_for[at], at)
 
 
-def _with_rhythms(
-    lesson: network.Lesson, rhythms: tuple[intervals.Rhythm, ...], rng: np.random.Generator
+def _with_unhurried(lesson: network.Lesson, table: Table, rng: np.random.Generator) -> network.Lesson:
+    """V beats once more that do not come early."""
+    lead = table.lead[lesson.at]
+    rows, at = augment.unhurried(lesson.rows, lesson.truth, lead, UNHURRIED_SHARE, rng)
+    return lesson.followed_by(rows, np.ones(at.size, dtype=np.bool_), lesson.patients[at])
+
+
+def _with_others(
+    lesson: network.Lesson, material: Material, use: npt.NDArray[np.bool_], rng: np.random.Generator
 ) -> network.Lesson:
-    """Others' intervals behind. The shape that they lack is borrowed from N beats of the lesson, for S and N alike."""
+    """Thinned leads and others' intervals behind. The shape that intervals lack is borrowed from N beats of the
+    lesson, for S and N alike."""
     shapes = lesson.rows[~lesson.truth]
-    rows, truth, patients = [lesson.rows], [lesson.truth], [lesson.patients]
-    for number, rhythm in enumerate(rhythms):
+    if material.thinned is not None:
+        thin = material.thinned
+        mine = np.isin(thin.patient, np.unique(material.table.patient[use]))
+        lesson = lesson.followed_by(thin.rows[mine], thin.truth[mine], thin.patient[mine])
+    for number, rhythm in enumerate(material.rhythms):
         s, n = np.flatnonzero(rhythm.labels == "S"), np.flatnonzero(rhythm.labels == "N")
         pick = np.concatenate([s, rng.choice(n, min(n.size, RHYTHM_OTHERS_MAX), replace=False)])
         borrowed = shapes[rng.integers(0, shapes.shape[0], pick.size)].copy()
         borrowed[:, : rhythm.rows.shape[1]] = rhythm.rows[pick]
-        rows.append(borrowed)
-        truth.append(rhythm.labels[pick] == "S")
-        patients.append(np.full(pick.size, FIRST_RHYTHM + number))
-    added = sum(part.size for part in truth[1:])
-    return network.Lesson(
-        np.concatenate(rows),
-        np.concatenate(truth),
-        np.concatenate(patients),
-        np.concatenate([lesson.stands_for, np.zeros(added)]),
-    )
+        patients = np.full(pick.size, FIRST_RHYTHM + number)
+        lesson = lesson.followed_by(borrowed, rhythm.labels[pick] == "S", patients)
+    return lesson
 
 
 def made(material: Material, use: npt.NDArray[np.bool_], seed: int) -> tuple[tuple[network.Head, ...], bytes]:
@@ -180,6 +223,11 @@ class Judged:
     unjudged: int
     counts: dict[str, Counts]
     confusion: dict[str, dict[str, int]]
+    escapes_as_s: Counts  # of S, with e and j counted as S
+    labels: Labels
+    symbols: Labels  # as called
+    v_logits: npt.NDArray[np.float64]
+    s_logits: npt.NDArray[np.float64]
 
 
 def cross_validate(data: corpus.Corpus, material: Material, seed: int, say: Say) -> tuple[Judged, ...]:
@@ -197,14 +245,27 @@ def cross_validate(data: corpus.Corpus, material: Material, seed: int, say: Say)
 
 def _judge(model: Model, lead: corpus.Lead, fold: int) -> Judged:
     logits = model.logits(lead.rows)
-    symbols = called(logits[:, 0], logits[:, 1], lead.judged)
+    v_logits = _opinions(logits[:, 0], lead)
+    symbols = called(v_logits, logits[:, 1], lead.judged)
     counts = {symbol: count(symbol, lead.labels, symbols, lead.missed) for symbol in "VS"}
     confusion = {
         truth: {symbol: int(np.sum((lead.labels == truth) & (symbols == symbol))) for symbol in "NSVFQ"}
         | {"missed": int(np.sum(lead.missed == truth))}
         for truth in "NSVFQx"
     }
-    return Judged(lead.record, lead.patient, fold, lead.labels.size, int(np.sum(~lead.judged)), counts, confusion)
+    escapes = count("S", np.where(lead.escapes, "S", lead.labels), symbols, lead.missed)
+    return Judged(
+        lead.record, lead.patient, fold, lead.labels.size, int(np.sum(~lead.judged)), counts, confusion, escapes,
+        lead.labels, symbols, v_logits, logits[:, 1],
+    )  # fmt: skip
+
+
+def _opinions(v_logits: npt.NDArray[np.float64], lead: corpus.Lead) -> npt.NDArray[np.float64]:
+    """Each beat's V logit in the light of its shape, as `beats.BeatClassifier` has it."""
+    moved, opinions = v_logits.copy(), opinion.Opinions()
+    for at in np.flatnonzero(lead.judged).tolist():
+        moved[at] = opinions.heard(int(lead.shapes[at]), float(v_logits[at]))
+    return moved
 
 
 def _burden(data: corpus.Corpus) -> dict[str, tuple[int, int]]:
@@ -236,7 +297,7 @@ def train_beats(folder: Path, out: Path, say: Say, seed: int = SEED) -> dict[str
     rhythms = intervals.read(folder)
     say(f"{len(data.patients)} patients with signals, {len(rhythms)} recordings of beat times")
     table = Table.of(data)
-    material = Material(table, rhythms)
+    material = Material.of(table, rhythms)
     judged = cross_validate(data, material, seed, say)
     say("training on all patients")
     everyone = np.ones(table.labels.size, dtype=np.bool_)
@@ -256,11 +317,13 @@ def train_beats(folder: Path, out: Path, say: Say, seed: int = SEED) -> dict[str
             "skipped": [list(pair) for pair in data.skipped],
             "leads": len(data.leads),
             "rhythms": {
-                source: sum(rhythm.name.startswith(source) for rhythm in rhythms) for source in ("incart", "afdb")
+                source: sum(rhythm.name.startswith(source) for rhythm in rhythms)
+                for source in ("incart", "afdb", "thinned_incart")
             },
         },
         "float_against_int8": _agreement(model, heads, table),
         "outputs_sha256": outputs_digest(model),
+        "calibration": calibrated(judged),
         **figures(judged, seed),
     }
     write(out, content, facts, model)
@@ -280,6 +343,7 @@ def figures(judged: tuple[Judged, ...], seed: int) -> dict[str, Any]:
             "f1_interval_95": None if span is None else [round(span[0], 4), round(span[1], 4)],
             "without_dominant": {"record": top.record, **rest.facts()},
         }
+    gross["sveb"]["with_e_and_j_as_s"] = sum((one.escapes_as_s for one in judged), Counts()).facts()
     confusion = {
         truth: {symbol: sum(one.confusion[truth][symbol] for one in judged) for symbol in (*"NSVFQ", "missed")}
         for truth in "NSVFQx"
@@ -292,9 +356,45 @@ def figures(judged: tuple[Judged, ...], seed: int) -> dict[str, Any]:
     return {"gross": gross, "confusion": confusion, "records": records}
 
 
+def calibrated(judged: tuple[Judged, ...]) -> dict[str, Any]:
+    """Curves for both heads from all unseen patients' logits, and what curves of the other folds were worth.
+
+    V is asked of every beat but fusion and unclassifiable ones, S of N and S beats.
+    """
+    labels = np.concatenate([one.labels for one in judged])
+    fold = np.concatenate([np.full(one.labels.size, one.fold) for one in judged])
+    symbols = np.concatenate([one.symbols for one in judged])
+    v_logits = np.concatenate([one.v_logits for one in judged])
+    s_logits = np.concatenate([one.s_logits for one in judged])
+    facts: dict[str, Any] = {"curves": []}
+    given = {}
+    for symbol, logits, asked in (("V", v_logits, "NSVx"), ("S", s_logits, "NS")):
+        mine = (symbols != "Q") & np.isin(labels, list(asked))
+        truth = labels[mine] == symbol
+        facts["curves"].append(list(calibration.curve(logits[mine], truth)))
+        facts[symbol] = calibration.reliability(calibration.by_other_folds(logits[mine], truth, fold[mine]), truth)
+        raw = calibration.reliability(calibration.probabilities(logits[mine], (1.0, 0.0)), truth)
+        facts[symbol]["uncalibrated_expected_error"] = raw["expected_error"]
+        given[symbol] = calibration.probabilities(logits, tuple(facts["curves"][-1]))
+    v, s = given["V"], given["S"]
+    of_symbol = np.where(symbols == "V", v, (1 - v) * np.where(symbols == "S", s, 1 - s))
+    judged_ones = (symbols != "Q") & np.isin(labels, list("NSV"))
+    facts["coverage"] = calibration.coverage(of_symbol[judged_ones], (symbols == labels)[judged_ones])
+    return facts
+
+
 def fixed_windows(n_inputs: int, n: int = 10_000) -> Int8s:
-    """The windows over which the digest of a model's outputs is committed: PCG64, seed 1, uniform int8."""
-    return np.random.Generator(np.random.PCG64(1)).integers(-127, 128, (n, n_inputs), dtype=np.int8)
+    """The windows over which the digest of a model's outputs is committed, by a rule that anyone can repeat.
+
+    x = 1; for each value, row by row: x = (1664525 x + 1013904223) mod 2**32 (Numerical Recipes); the value is
+    (x >> 16) mod 255 - 127.
+    """
+    mask, x, values = (1 << 32) - 1, 1, bytearray(n * n_inputs)
+    for at in range(n * n_inputs):
+        x = (1664525 * x + 1013904223) & mask
+        values[at] = (x >> 16) % 255
+    steps = np.frombuffer(bytes(values), dtype=np.uint8).astype(np.int16) - 127
+    return steps.astype(np.int8).reshape(n, n_inputs)
 
 
 def outputs_digest(model: Model) -> str:
@@ -323,6 +423,7 @@ def write(out: Path, content: bytes, facts: dict[str, Any], model: Model) -> Non
         "n_inputs": model.n_inputs,
         "n_outputs": model.n_outputs,
         "outputs_sha256": facts["outputs_sha256"],
+        "calibration": facts["calibration"]["curves"],
     }
     manifest_path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
     (out / "cards" / "beats.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
