@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedside.models.features import INPUT_STEPS, NAMES, RR_KEPT, SHAPES_MAX, Memory, quantised
+from bedside.models.features import INPUT_STEPS, NAMES, SHAPES_MAX, Memory, quantised, real
+from bedside.models.tempo import RECENT, RR_KEPT, RR_NAMES, Tempo
 from bedside.models.windows import AFTER, BEFORE, SLACK, CleanBuffer, Floats
 
 LENGTH = BEFORE + AFTER + 2 * SLACK
@@ -83,8 +84,10 @@ def test_memory_stays_bounded_whatever_comes() -> None:
     memory, chance = Memory(), np.random.default_rng(3)
     for _ in range(700):
         memory.take(chance.standard_normal(LENGTH), float(chance.uniform(0.2, 2)))
-    assert memory.rr_s.size == memory.early.size == RR_KEPT
-    assert len(memory.shapes) == len(memory.units) == memory.weight.size == SHAPES_MAX
+    assert len(memory.shapes) == SHAPES_MAX
+    assert len(memory.tempo.early) == RR_KEPT
+    assert len(memory.tempo.plain) == len(memory.tempo.ordered) <= RR_KEPT
+    assert len(memory.tempo.recent) == len(memory.tempo.log_rr) == RECENT
 
 
 def test_an_all_zero_window_gives_finite_numbers() -> None:
@@ -100,6 +103,49 @@ def test_every_row_becomes_int8_within_the_input_range(row: list[float]) -> None
     steps = quantised(np.array(row))
     assert steps.dtype == np.int8
     assert np.abs(steps.astype(int)).max() <= INPUT_STEPS
+
+
+def test_int8_rows_stand_for_their_numbers_within_a_step() -> None:
+    row = taught().take(wave(5, seed=3), 0.7)
+    assert np.abs(quantised(real(quantised(row))).astype(int) - quantised(row)).max() == 0
+
+
+def tempo_after(intervals_s: list[float], odd: list[bool]) -> Tempo:
+    tempo = Tempo()
+    for rr_s, unusual in zip(intervals_s, odd, strict=True):
+        tempo.learn(rr_s, 0.0, unusual)
+    return tempo
+
+
+def test_intervals_beside_odd_beats_are_no_reference() -> None:
+    """Every third beat ventricular: the pause behind it would make the normal interval look early."""
+    intervals_s, odd = [0.8, 0.5, 1.1] * 40, [False, True, False] * 40
+    at = RR_NAMES.index("rr_log_p80_300")
+    assert tempo_after(intervals_s, odd).numbers(0.8)[at] == pytest.approx(0.0)
+    assert tempo_after(intervals_s, [False] * 120).numbers(0.8)[at] < -0.2
+
+
+def test_without_plain_intervals_all_are_the_reference() -> None:
+    numbers = tempo_after([0.9] * 50, [True] * 50).numbers(0.45)
+    assert numbers[RR_NAMES.index("rr_log_p80_300")] == pytest.approx(np.log(0.5))
+
+
+def test_most_beats_early_still_look_early_against_the_few_long_intervals() -> None:
+    """Nine of ten intervals are early ones: the mean follows them, the highest percentile does not."""
+    numbers = tempo_after([*[0.55] * 9, 1.0] * 30, [False] * 300).numbers(0.55)
+    assert abs(numbers[RR_NAMES.index("rr_log_mean300")]) < 0.1
+    assert numbers[RR_NAMES.index("rr_log_p95_300")] == pytest.approx(np.log(0.55))
+
+
+@given(st.lists(st.tuples(st.one_of(st.none(), st.floats(0.2, 9)), st.booleans()), max_size=700))
+def test_the_ordered_intervals_are_the_plain_ones(beats: list[tuple[float | None, bool]]) -> None:
+    tempo = Tempo()
+    for rr_s, odd in beats:
+        numbers = tempo.numbers(rr_s)
+        assert len(numbers) == len(RR_NAMES)
+        assert np.isfinite(numbers).all()
+        tempo.learn(rr_s, numbers[0] - 0.8, odd)
+    assert tempo.ordered == sorted(tempo.plain)
 
 
 def test_the_int8_rule_rounds_halves_to_even() -> None:

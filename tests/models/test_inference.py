@@ -61,6 +61,48 @@ def test_an_output_does_not_depend_on_what_stands_beside_it_in_the_batch() -> No
     assert MODEL.run(rows[:0]).shape == (0, 2)
 
 
+def test_the_outputs_are_the_same_bytes_with_one_two_and_four_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = fixed_windows(MODEL.n_inputs, 1000)
+    expected = MODEL.run(rows).tobytes()
+    module, _ = inference._runtime()
+    asked = []
+
+    class Threads:
+        OpResolverType = module.OpResolverType
+
+        def __init__(self, n: int) -> None:
+            self.n = n
+
+        def Interpreter(self, **options: object) -> object:
+            asked.append(self.n)
+            return module.Interpreter(**{**options, "num_threads": self.n})
+
+    for n in (1, 2, 4):
+        monkeypatch.setattr(inference, "_runtime", lambda n=n: (Threads(n), "test"))
+        assert Model.load(SHIPPED).run(rows).tobytes() == expected
+    assert set(asked) == {1, 2, 4}
+
+
+def test_the_fixed_windows_are_those_of_the_stated_rule() -> None:
+    x, values = 1, []
+    for _ in range(12):
+        x = (1664525 * x + 1013904223) % 2**32
+        values.append((x >> 16) % 255 - 127)
+    assert fixed_windows(6, 2).ravel().tolist() == values
+    assert values[:4] == [69, 103, 24, -87]
+
+
+def test_probabilities_follow_the_curves_of_the_manifest(tmp_path: Path) -> None:
+    manifest = json.loads((SHIPPED.parent / "manifest.json").read_text())
+    manifest["models"]["beats"]["calibration"] = [[2.0, -1.0], [1.0, 0.0]]
+    path = placed(tmp_path, CONTENT)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    calibration = Model.load(path).calibration
+    assert calibration.probability(0, 0.5) == 0.5
+    assert calibration.probability(1, 0.0) == 0.5
+    assert inference.Calibration().probability(0, 1e9) < 1 <= inference.Calibration().probability(0, 1e9) + 1e-9
+
+
 def test_the_runtime_names_its_version_and_kernels() -> None:
     name, version, kernels = MODEL.runtime.split()
     assert name in {"tflite-runtime", "ai-edge-litert"}

@@ -25,7 +25,7 @@ def table(seed: int, shuffled: bool) -> train.Table:
     patient = np.repeat(np.arange(8), 3000)
     yes = np.ones(n, dtype=np.bool_)
     int8 = np.clip(np.rint(rows), -127, 127).astype(np.int8)
-    return train.Table(int8, labels, patient, patient, yes, yes, tuple("abcdefgh"))
+    return train.Table(int8, labels, patient, patient, yes, yes, tuple("abcdefgh"), np.full(n, 0.8))
 
 
 def held_out_f1(material: train.Material, symbol: str) -> float:

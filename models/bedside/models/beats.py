@@ -49,13 +49,13 @@ class ClassifiedBeat:
 
 @dataclass(frozen=True, slots=True)
 class DescribedBeat:
-    """A beat before a model saw it: its int8 row (shape (len(NAMES),)) and shape, or why there is none."""
+    """A beat before a model saw it: its int8 row (shape (len(NAMES),)) and variant, or why there is none."""
 
     peak: RPeak
     rr_s: float | None
     row: Int8s | None
     reason: str | None
-    shape: int = -1
+    variant: int = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +66,7 @@ class BeatState:
     waiting: tuple[RPeak, ...]
     last: int | None  # clean index of the newest described beat
     memory: Memory
-    opinions: Opinions = field(default_factory=Opinions)  # of the network, on the shapes in `memory`
+    opinions: Opinions = field(default_factory=Opinions)  # of the network, on the variants in `memory`
 
 
 class BeatDescriber:
@@ -124,7 +124,7 @@ def _describe(state: BeatState, n_ready: int) -> tuple[BeatState, tuple[Describe
         reason = _unfit(window)
         if reason is None:
             row = quantised(memory.take(window, rr_s))
-            beats.append(DescribedBeat(peak, rr_s, row, None, memory.previous_shape))
+            beats.append(DescribedBeat(peak, rr_s, row, None, memory.variant))
         else:
             memory.skip(rr_s)
             beats.append(DescribedBeat(peak, rr_s, None, reason))
@@ -215,14 +215,14 @@ class BeatClassifier:
         except (RuntimeError, ValueError) as error:
             log.error("model_failed", extra={"model": self.model.digest, "error": type(error).__name__})
             return state, tuple(_unjudged(beat, "model_failed") for beat in described)
-        shapes = {shape.number for shape in state.memory.shapes} | {beat.shape for beat in described}
-        opinions, beats = state.opinions.copy(shapes), []
+        alive = set(state.memory.variants.number) | {beat.variant for beat in described}
+        opinions, beats = state.opinions.copy(alive), []
         for beat in described:
             if beat.row is None:
                 beats.append(_unjudged(beat, beat.reason))
                 continue
             v_logit, s_logit = next(logits)
-            v_logit = opinions.heard(beat.shape, v_logit)
+            v_logit = opinions.heard(beat.variant, v_logit)
             beats.append(_classified(beat, v_logit, s_logit, self.model.calibration))
         return replace(state, opinions=opinions), tuple(beats)
 

@@ -31,7 +31,8 @@ def beats(facts: Mapping[str, Any]) -> str:
         f"{data['leads']} leads, all of them for training, the main lead (MLII) for the figures. Left out:",
         "; ".join(f"{record} ({reason})" for record, reason in data["skipped"]) + "." if data["skipped"] else "none.",
         f"Beat times alone, for the S head: {data['rhythms']['incart']} recordings of INCART, "
-        f"{data['rhythms']['afdb']} of the MIT-BIH AF database.",
+        f"{data['rhythms']['afdb']} of the MIT-BIH AF database. Leads and beat times with many S beats are shown",
+        "again with the calm stretches cut out, and half of the V beats with another beat's interval.",
         "MIT-BIH Arrhythmia Database, Open Data Commons Attribution License v1.0 (Moody and Mark 2001;",
         "Goldberger et al. 2000). Two-channel tapes of the 1970s, mostly of older inpatients and outpatients.",
         "",
@@ -54,6 +55,13 @@ def beats(facts: Mapping[str, Any]) -> str:
             f"{'' if span is None else f'{span[0]:.3f} to {span[1]:.3f}'} | {one['tp']} | {one['fp']} | {one['fn']} | "
             f"{_f1(rest['f1'])} (without {rest['record']}) |"
         )
+    escapes = gross["sveb"]["with_e_and_j_as_s"]
+    lines += [
+        "",
+        f"With e and j counted as S instead: Se {_pct(escapes['sensitivity'])}, +P {_pct(escapes['precision'])}, "
+        f"F1 {_f1(escapes['f1'])} ({_triple(escapes)}).",
+    ]
+    lines += _calibration(facts["calibration"])
     lines += ["", "Rows: experts; columns: called. x: no expert marked a beat there.", ""]
     lines += ["| | N | S | V | F | Q | missed |", "| --- | --- | --- | --- | --- | --- | --- |"]
     lines += [
@@ -81,6 +89,40 @@ def beats(facts: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _calibration(facts: Mapping[str, Any]) -> list[str]:
+    """Reliability of both probabilities, and what leaving unsure beats unjudged would cost."""
+    lines = [
+        "",
+        "**Probabilities** come from logistic curves in the manifest, fitted to unseen patients' logits. What they are",
+        "worth, by curves of the other folds: V: expected calibration error "
+        f"{facts['V']['expected_error']:.4f} ({facts['V']['uncalibrated_expected_error']:.4f} without), Brier score "
+        f"{facts['V']['brier']:.4f}; S: {facts['S']['expected_error']:.4f} "
+        f"({facts['S']['uncalibrated_expected_error']:.4f} without), {facts['S']['brier']:.4f}. A patient's own error "
+        "can be",
+        "far larger: these are means over all beats.",
+        "",
+        "| probability from | V: beats | given | true | S: beats | given | true |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    bars = {symbol: {bar["from"]: bar for bar in facts[symbol]["bars"]} for symbol in "VS"}
+    for start in sorted({*bars["V"], *bars["S"]}):
+        cells = []
+        for symbol in "VS":
+            bar = bars[symbol].get(start)
+            cells += ["", "", ""] if bar is None else [str(bar["beats"]), f"{bar['given']:.3f}", f"{bar['true']:.3f}"]
+        lines.append(f"| {start:.2f} | " + " | ".join(cells) + " |")
+    rows = ", ".join(
+        f"{100 * row['judged']:.1f} % judged, {100 * row['right']:.2f} % of them right (from {row['limit']:g})"
+        for row in facts["coverage"]
+    )
+    lines += [
+        "",
+        "No beat is left unjudged for its probability: a V that is not called breaks a run that may be a tachycardia.",
+        f"What a limit would give, over N, S and V beats: {rows}.",
+    ]
+    return lines
 
 
 def _failures(records: list[dict[str, Any]]) -> str:

@@ -53,7 +53,7 @@ class Lead:
     judged: npt.NDArray[np.bool_]
     labels: Labels  # N S V F Q, or x: no beat there
     escapes: npt.NDArray[np.bool_]  # which of the N beats are e or j: supraventricular escapes to some, N to EC57
-    shapes: npt.NDArray[np.int64]  # number of the beat's shape, -1 where not judged
+    variants: npt.NDArray[np.int64]  # number of the beat's variant, -1 where not judged
     rr_s: Floats  # NaN where not known
     missed: Labels  # labels of the experts' beats that were not found
 
@@ -147,7 +147,7 @@ def _lead(
         judged=judged,
         labels=labels,
         escapes=(partner >= 0) & np.isin(symbols[np.maximum(partner, 0)], list(ESCAPES)),
-        shapes=np.array([beat.shape for beat in beats], dtype=np.int64),
+        variants=np.array([beat.variant for beat in beats], dtype=np.int64),
         rr_s=np.array([np.nan if beat.rr_s is None else beat.rr_s for beat in beats]),
         missed=missed,
     )

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bedside.models.tempo import EARLY_AT, RR_NAMES, Tempo
+from bedside.models.variants import Variants
 from bedside.models.windows import AFTER, BEFORE, FS_HZ, SLACK, Floats
 
 Int8s: TypeAlias = npt.NDArray[np.int8]
@@ -268,6 +269,8 @@ class Memory:
         self.track_spread: Floats = np.zeros(len(TRACKED_NAMES))
         self.previous_correlation = 1.0
         self.previous_shape = -1  # number
+        self.variants = Variants()
+        self.variant = -1  # number of the last beat's
 
     def copy(self) -> Memory:
         """A memory that goes its own way from here. Arrays are never written in place, so they are shared."""
@@ -275,6 +278,7 @@ class Memory:
         twin.__dict__.update(self.__dict__)
         twin.tempo = self.tempo.copy()
         twin.shapes = [shape.copy() for shape in self.shapes]
+        twin.variants = self.variants.copy()
         return twin
 
     def take(self, window_mv: Floats, rr_s: float | None) -> Floats:
@@ -282,7 +286,7 @@ class Memory:
 
         `window_mv`: `CleanBuffer.around` the R peak, no NaN. `rr_s`: interval to the beat before, more than 0,
         None where it is not known.
-        Gives float64, shape (len(NAMES),). `previous_shape` is then the number of its shape.
+        Gives float64, shape (len(NAMES),). `variant` is then the number of its variant.
         """
         numbers = self.tempo.numbers(rr_s)
         early = numbers[EARLY_AT]
@@ -324,6 +328,7 @@ class Memory:
         ]
         self.previous_correlation = compared[0]
         aligned = wave_mv[shifts[own] : shifts[own] + _LENGTH]
+        self.variant = self.variants.take(aligned[_QRS])
         against_main = [compared[at] for at in COMPARED]
         numbers += self._learn_shape(aligned, measures, early, against_main, shape if joins else None).against_main
         described = np.array(numbers)

@@ -58,8 +58,8 @@ def plans() -> tuple[HeadPlan, ...]:
     everything = np.ones(len(NAMES), dtype=np.bool_)
     slow = np.array([name.startswith(S_COLUMNS) for name in NAMES])
     return (
-        HeadPlan("V", "NSV", everything, network.Recipe(hidden=8, temper=1.0, others_max=4000)),
-        HeadPlan("S", "NS", slow, network.Recipe(others_max=2000)),
+        HeadPlan("V", "NSV", everything, network.Recipe(members=16, hidden=8, temper=1.0, others_max=4000)),
+        HeadPlan("S", "NS", slow, network.Recipe(members=12, hidden=12, others_max=2000)),
     )
 
 
@@ -261,10 +261,10 @@ def _judge(model: Model, lead: corpus.Lead, fold: int) -> Judged:
 
 
 def _opinions(v_logits: npt.NDArray[np.float64], lead: corpus.Lead) -> npt.NDArray[np.float64]:
-    """Each beat's V logit in the light of its shape, as `beats.BeatClassifier` has it."""
+    """Each beat's V logit in the light of its variant, as `beats.BeatClassifier` has it."""
     moved, opinions = v_logits.copy(), opinion.Opinions()
     for at in np.flatnonzero(lead.judged).tolist():
-        moved[at] = opinions.heard(int(lead.shapes[at]), float(v_logits[at]))
+        moved[at] = opinions.heard(int(lead.variants[at]), float(v_logits[at]))
     return moved
 
 
