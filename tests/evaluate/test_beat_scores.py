@@ -124,3 +124,34 @@ def test_annotation_files_are_read_with_their_classes_and_flutter(tmp_path: Path
     assert found.flutter == ((30, 50),)
     with pytest.raises(SetupError, match=r"x\.qrs: no such annotation file"):
         read_marks(tmp_path / "x", "qrs")
+
+
+def in_a_row(classes: str) -> Marks:
+    return marks(*((200 * (k + 1), symbol) for k, symbol in enumerate(classes)))
+
+
+@pytest.mark.parametrize(
+    ("reference", "called", "expected"),
+    [
+        ("NVVNN", "NVVNN", ((1, 0, 0), (0, 0, 0), (0, 0, 0))),
+        ("NVVVN", "NVVNN", ((0, 0, 0), (0, 1, 0), (0, 0, 0))),  # a couplet is no run of three, and no false couplet
+        ("NVVVN", "NNNNN", ((0, 0, 0), (0, 1, 0), (0, 0, 0))),
+        ("NNNNN", "NVVVN", ((0, 0, 0), (0, 0, 1), (0, 0, 0))),
+        ("NVVVVVVN", "NVVVVVVN", ((0, 0, 0), (0, 0, 0), (1, 0, 0))),
+        ("NVVVVVVN", "NVVNVVVN", ((0, 0, 0), (0, 0, 0), (0, 1, 0))),
+        ("NVNVN", "NVNVN", ((0, 0, 0), (0, 0, 0), (0, 0, 0))),
+    ],
+)
+def test_ventricular_runs_are_counted_by_their_length(
+    reference: str, called: str, expected: tuple[tuple[int, int, int], ...]
+) -> None:
+    assert score(in_a_row(reference), in_a_row(called), FS).runs == expected
+
+
+def test_escapes_are_n_and_in_a_figure_of_their_own_s(tmp_path: Path) -> None:
+    at = np.arange(200, 1400, 200)
+    wfdb.wrann("100", "atr", at, symbol=["N", "e", "A", "j", "N", "N"], fs=250, write_dir=str(tmp_path))
+    reference = read_marks(tmp_path / "100", "atr")
+    tally = score(reference, in_a_row("NSSNNN"), FS)
+    assert tally.sveb == (1, 0, 1)
+    assert tally.sveb_escapes == (2, 1, 0)

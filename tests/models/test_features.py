@@ -67,7 +67,7 @@ def test_a_shape_that_is_the_majority_but_early_and_wide_still_says_so() -> None
     memory.take(wave(5, seed=98), 1.1)
     row = memory.take(wave(14, seed=99), 0.5)
     assert value(row, "own_share") > 0.5
-    assert value(row, "own_early") < -0.05 or value(row, "rr_log_p80_30") < -0.5
+    assert value(row, "rr_log_p95_300") < -0.5
     assert value(row, "width_s") > 0.06
 
 

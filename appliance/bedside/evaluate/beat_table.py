@@ -126,7 +126,8 @@ def summary(scores: Sequence[RecordScore]) -> dict[str, Json]:
     return {
         "window_ms": 1000 * scoring.WINDOW_S,
         "rules": (
-            "ventricular flutter left out; e and j count as N; F called V and Q called V or S count neither way; "
+            "ventricular flutter left out; e and j count as N (as S in sveb_escapes_as_s); F called V and "
+            "Q called V or S count neither way; "
             "paced records count for QRS only"
         ),
         "records": [_row(one) for one in scores],
@@ -135,6 +136,8 @@ def summary(scores: Sequence[RecordScore]) -> dict[str, Json]:
             "from_start": _average([one.whole for one in scores]),
             "after_5_min": _average([one.later for one in scores]),
         },
+        "intervals_95": {name: _bootstrap(scores, name) for name in ("veb", "sveb")},
+        "without_dominant": {name: _without_dominant(scores, name) for name in ("veb", "sveb")},
         "jitter_ms": _jitter(whole),
         "independent": {
             "matcher": "wfdb.processing.compare_annotations",
@@ -145,6 +148,53 @@ def summary(scores: Sequence[RecordScore]) -> dict[str, Json]:
         },
         "cpu_s_per_hour": sum(costs) / hours if hours else None,
     }
+
+
+SEED = 1
+DRAWS = 2000
+SAME_PERSON = {"202": "201"}
+
+
+def _by_patient(scores: Sequence[RecordScore], name: str) -> dict[str, tuple[int, int, int]]:
+    """Counts of a class by patient: two records of MIT-BIH are of one man."""
+    people: dict[str, tuple[int, int, int]] = {}
+    for one in scores:
+        if one.record in PACED:
+            continue
+        who = SAME_PERSON.get(one.record, one.record)
+        before = people.get(who, (0, 0, 0))
+        tp, fn, fp = getattr(one.whole, name)
+        people[who] = (before[0] + tp, before[1] + fn, before[2] + fp)
+    return people
+
+
+def _bootstrap(scores: Sequence[RecordScore], name: str) -> list[Json] | None:
+    """95 % interval of the gross F1, patients drawn with replacement; None where nothing can be counted."""
+    counts = np.array(list(_by_patient(scores, name).values()), dtype=np.int64)
+    if counts.size == 0:
+        return None
+    drawn = np.random.default_rng(SEED).integers(0, len(counts), (DRAWS, len(counts)))
+    sums = counts[drawn].sum(axis=1)
+    total = 2 * sums[:, 0] + sums[:, 1] + sums[:, 2]
+    values = 200.0 * sums[total > 0, 0] / total[total > 0]
+    if values.size == 0:
+        return None
+    low, high = np.quantile(values, [0.025, 0.975])
+    return [float(low), float(high)]
+
+
+def _without_dominant(scores: Sequence[RecordScore], name: str) -> dict[str, Json]:
+    """The class without the patient who has most of its beats."""
+    people = _by_patient(scores, name)
+    if not people:
+        return {"record": None, **_counted(0, 0, 0)}
+    top = max(people, key=lambda who: people[who][0] + people[who][1])
+    rest = [sum(counts[k] for who, counts in people.items() if who != top) for k in range(3)]
+    return {"record": top, **_counted(*rest)}
+
+
+def _interval(span: Sequence[float] | None) -> str:
+    return "–" if span is None else f"{span[0]:.1f} to {span[1]:.1f} %"
 
 
 def _row(one: RecordScore) -> Json:
@@ -163,6 +213,9 @@ def _tally(tally: Tally) -> dict[str, Json]:
     values["qrs_50_ms"] = _counted(narrow, tally.fn + lost, tally.fp + lost)
     values["veb"] = _counted(*tally.veb)
     values["sveb"] = _counted(*tally.sveb)
+    values["sveb_escapes_as_s"] = _counted(*tally.sveb_escapes)
+    for (name, _, _), counts in zip(scoring.RUNS, tally.runs, strict=True):
+        values[name] = _counted(*counts)
     return values
 
 
@@ -217,6 +270,22 @@ def as_table(document: dict[str, Any]) -> str:
         f"Window {document['window_ms']:.0f} ms. {document['rules'][0].upper()}{document['rules'][1:]}.",
         f"F1 at 50 ms {_percent(gross['qrs_50_ms']['f1'])} %, VEB F1 {_percent(gross['veb']['f1'])} %, "
         f"SVEB F1 {_percent(gross['sveb']['f1'])} %.",
+        f"With e and j counted as S: SVEB Se {_percent(gross['sveb_escapes_as_s']['se'])}, "
+        f"+P {_percent(gross['sveb_escapes_as_s']['ppv'])}, F1 {_percent(gross['sveb_escapes_as_s']['f1'])} %.",
+        "Ventricular runs found, missed, false: "
+        + ", ".join(
+            f"{label} {gross[name]['tp']}, {gross[name]['fn']}, {gross[name]['fp']}"
+            for name, label in (("couplets", "couplets"), ("short_runs", "of 3 to 5"), ("long_runs", "of 6 and more"))
+        )
+        + ".",
+        "F1 over patients (bootstrap, 95 %): "
+        + ", ".join(f"{name.upper()} {_interval(document['intervals_95'][name])}" for name in ("veb", "sveb"))
+        + "; without the patient with the most such beats: "
+        + ", ".join(
+            f"{name.upper()} {_percent(one['f1'])} % (without {one['record']})"
+            for name, one in document["without_dominant"].items()
+        )
+        + ".",
         f"Independent ({other['matcher']}): TP {other['tp']}, FN {other['fn']}, FP {other['fp']}, "
         f"F1 {_percent(other['f1'])} %.",
     ]

@@ -2,8 +2,9 @@
 
 The matcher is our own (one pass, in time order); `independent` checks its sums with `wfdb.processing`. Rules that move
 the figures are stated here: ventricular flutter between `[` and `]` is left out on both sides (207); e and j count as
-N; the learning period is the first five minutes, and figures are given with and without it; F beats called V, and Q
-beats called V or S, count neither way; the paced records 102, 104, 107 and 217 count for QRS and not for classes.
+N (and as S in a figure of its own); the learning period is the first five minutes, and figures are given with and
+without it; F beats called V, and Q beats called V or S, count neither way; the paced records 102, 104, 107 and 217
+count for QRS and not for classes.
 Pure but for `read_reference` and `independent`.
 """
 
@@ -31,6 +32,11 @@ CLASS_OF = {
     "F": "F",
     **dict.fromkeys("/fQ?", "Q"),
 }
+ESCAPES = frozenset("ej")
+RUNS = (("couplets", 2, 2), ("short_runs", 3, 5), ("long_runs", 6, 1 << 30))
+"""Ventricular runs by their number of beats. A run is found when a called one that overlaps it has at least the first
+number of beats of its kind; a called run is right when a reference one that overlaps it has."""
+NO_RUNS = ((0, 0, 0),) * len(RUNS)
 PACED = frozenset({"102", "104", "107", "217"})
 
 
@@ -41,6 +47,7 @@ class Marks:
     samples: Indices
     classes: tuple[str, ...]
     flutter: tuple[tuple[int, int], ...] = ()
+    escapes: frozenset[int] = frozenset()  # positions of e and j
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,8 @@ class Tally:
     narrow_tp: int = 0  # pairs within 50 ms
     veb: tuple[int, int, int] = (0, 0, 0)  # TP, FN, FP
     sveb: tuple[int, int, int] = (0, 0, 0)
+    sveb_escapes: tuple[int, int, int] = (0, 0, 0)  # with e and j counted as S
+    runs: tuple[tuple[int, int, int], ...] = NO_RUNS  # found, missed, false, of each kind
     apart_ms: tuple[float, ...] = field(default=(), repr=False)  # test minus reference, of each pair
 
     def __add__(self, other: Tally) -> Tally:
@@ -63,6 +72,8 @@ class Tally:
             self.narrow_tp + other.narrow_tp,
             _sum(self.veb, other.veb),
             _sum(self.sveb, other.sveb),
+            _sum(self.sveb_escapes, other.sveb_escapes),
+            tuple(_sum(a, b) for a, b in zip(self.runs, other.runs, strict=True)),
             self.apart_ms + other.apart_ms,
         )
 
@@ -141,6 +152,10 @@ def score(reference: Marks, test: Marks, fs_hz: float, *, from_s: float = 0.0, c
         if i is not None and j is not None
     ]
     truth = [(expected[i] if i is not None else None, given[j] if j is not None else None) for i, j in pairs]
+    as_s = ["S" if k in reference.escapes else reference.classes[k] for k in kept]
+    with_escapes = [(as_s[i] if i is not None else None, given[j] if j is not None else None) for i, j in pairs]
+    marked = _runs(reference.samples[kept], expected)
+    called = _runs(test.samples[seen], given)
     return Tally(
         tp=len(apart),
         fn=sum(1 for i, j in pairs if j is None),
@@ -148,6 +163,8 @@ def score(reference: Marks, test: Marks, fs_hz: float, *, from_s: float = 0.0, c
         narrow_tp=sum(1 for one in apart if abs(one) <= 1000.0 * NARROW_S),
         veb=_of_class("V", "FQ", truth) if classes else (0, 0, 0),
         sveb=_of_class("S", "Q", truth) if classes else (0, 0, 0),
+        sveb_escapes=_of_class("S", "Q", with_escapes) if classes else (0, 0, 0),
+        runs=_run_counts(marked, called, WINDOW_S * fs_hz) if classes else NO_RUNS,
         apart_ms=tuple(apart),
     )
 
@@ -165,6 +182,36 @@ def _of_class(wanted: str, neither: str, truth: Sequence[tuple[str | None, str |
     fn = sum(1 for expected, given in truth if expected == wanted and given != wanted)
     fp = sum(1 for expected, given in truth if given == wanted and expected != wanted and expected not in (*neither,))
     return tp, fn, fp
+
+
+def _runs(samples: Indices, classes: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Two and more ventricular beats in a row: first sample, last sample, number of beats."""
+    found: list[tuple[int, int, int]] = []
+    began = 0
+    for k in range(len(classes) + 1):
+        if k < len(classes) and classes[k] == "V":
+            continue
+        if k - began >= 2:
+            found.append((int(samples[began]), int(samples[k - 1]), k - began))
+        began = k + 1
+    return found
+
+
+def _run_counts(
+    marked: Sequence[tuple[int, int, int]], called: Sequence[tuple[int, int, int]], window: float
+) -> tuple[tuple[int, int, int], ...]:
+    """Found, missed and false runs of each kind."""
+
+    def longest(run: tuple[int, int, int], others: Sequence[tuple[int, int, int]]) -> int:
+        return max((n for first, last, n in others if first <= run[1] + window and last >= run[0] - window), default=0)
+
+    counts = []
+    for _, least, most in RUNS:
+        mine = [run for run in marked if least <= run[2] <= most]
+        given = [run for run in called if least <= run[2] <= most]
+        found = sum(longest(run, called) >= least for run in mine)
+        counts.append((found, len(mine) - found, sum(longest(run, marked) < least for run in given)))
+    return tuple(counts)
 
 
 def read_marks(path: Path, extension: str) -> Marks:
@@ -191,7 +238,8 @@ def read_marks(path: Path, extension: str) -> Marks:
             began = None
     if began is not None and samples.size:
         flutter.append((began, int(samples[-1])))
-    return Marks(samples[beats], tuple(CLASS_OF[symbols[k]] for k in beats), tuple(flutter))
+    escapes = frozenset(position for position, k in enumerate(beats) if symbols[k] in ESCAPES)
+    return Marks(samples[beats], tuple(CLASS_OF[symbols[k]] for k in beats), tuple(flutter), escapes)
 
 
 def independent(reference: Marks, test: Marks, fs_hz: float, from_s: float = 0.0) -> tuple[int, int, int]:

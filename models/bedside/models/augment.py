@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bedside.models.corpus import Labels
 from bedside.models.features import NAMES, ODD_CORRELATION, Int8s, quantised, real
-from bedside.models.tempo import EARLY_AT, RR_NAMES, Tempo
+from bedside.models.tempo import EARLY_AT, EXPERIENCED, RR_NAMES, Tempo
 from bedside.models.windows import Floats
 
 Bools = npt.NDArray[np.bool_]
@@ -73,6 +73,7 @@ def thinned(rr_s: Floats, labels: Labels, odd: Bools) -> Thinned | None:
     keep[1:] |= s[:-1]
     keep[:-1] |= s[1:]
     tempo, at, rows = Tempo(), [], []
+    tempo.beats = EXPERIENCED  # not the first minute of a stranger: or the first minute would be what is learned
     for beat in np.flatnonzero(keep).tolist():
         rr = float(rr_s[beat])
         if not rr > 0:  # NaN too

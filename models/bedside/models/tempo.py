@@ -20,6 +20,7 @@ SCATTER_CALM: Final = 0.06
 SCATTER_FIBRILLATION: Final = 0.12
 LAGS: Final = 4
 MIDDLE_SCALE: Final = 1.4  # two that vary alike lie so much further apart than each from the middle
+EXPERIENCED: Final = 60  # beats
 EARLY_LOG: Final = -0.12
 UNKNOWN_S: Final = 0.8
 PLAIN_MIN: Final = 10
@@ -127,7 +128,7 @@ class Tempo:
             calm * p80_300,
             calm * p80_30,
             calm * p95_300,
-            min(self.beats, 60) / 60,
+            min(self.beats, EXPERIENCED) / EXPERIENCED,
         ]
 
     def learn(self, rr_s: float | None, early: float, odd: bool) -> None:
