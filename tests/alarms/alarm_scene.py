@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bedside.alarms.engine import AlarmEngine
 from bedside.core.codes import FACTS, Code, StreamKind
@@ -17,6 +18,7 @@ from bedside.core.events import (
     Finding,
     Link,
     Numeric,
+    PulseSecond,
     Quality,
     Rhythm,
     RhythmLabel,
@@ -32,6 +34,9 @@ ECG = StreamInfo(
     id=STREAM, patient=PATIENT, wearable=STRAP, kind=StreamKind.ECG, label="I", rate_hz=130.0, unit="mV",
     unit_per_count=0.001, simulated=True,
 )  # fmt: skip
+
+SECOND_LEAD = "f" * 32
+ECG_TWO = replace(ECG, id=SECOND_LEAD, label="V")
 
 
 class Scene:
@@ -84,6 +89,46 @@ class Scene:
             )
         )  # fmt: skip
 
+    def both(self, first: tuple[BeatClass, float], second: tuple[BeatClass, float], rr_s: float) -> list[Event]:
+        """One beat on each of two leads, with the probabilities of their classes."""
+        said = self.wait(rr_s)
+        return said + self._judged(STREAM, first, rr_s) + self.lead_two(second, rr_s)
+
+    def lead_two(self, judged: tuple[BeatClass, float], rr_s: float) -> list[Event]:
+        """A beat on the second lead now."""
+        return self._judged(SECOND_LEAD, judged, rr_s)
+
+    def _judged(self, stream: str, judged: tuple[BeatClass, float], rr_s: float) -> list[Event]:
+        return self.feed(
+            Beat(
+                **self._base(), stream=stream, index=0, beat_class=judged[0], judged=True,  # type: ignore[arg-type]
+                probability=judged[1], rr_s=rr_s, amplitude_mv=1.0, model="0" * 64,
+            )
+        )  # fmt: skip
+
+    def second_lead(self) -> None:
+        """A second lead that can be read."""
+        self.engine.stream(ECG_TWO)
+        self.quality(True, stream=SECOND_LEAD)
+
+    def pulse(self, n: int, rate_bpm: float | None = 75.0, *, usable: bool = True) -> list[Event]:
+        """`n` seconds of a pulse wave, each told as it ends."""
+        said: list[Event] = []
+        for _ in range(n):
+            said += self.wait(1.0)
+            count = round((rate_bpm or 0.0) / 60.0) if usable else 0
+            said += self.feed(
+                PulseSecond(
+                    **self._base(self.now_us() - S), stream=OXIMETER, end_us=self.now_us(), index=0,  # type: ignore[arg-type]
+                    n_samples=100, usable=usable, reason=None if usable else "motion", pulses=count,
+                    newest_pulse_us=self.now_us() if count else None, rate_bpm=rate_bpm if usable else None,
+                )
+            )  # fmt: skip
+        return said
+
+    def breath(self) -> list[Event]:
+        return self.feed(Finding(**self._base(), kind="breath"))  # type: ignore[arg-type]
+
     def beats(self, beat_class: BeatClass, n: int, rr_s: float) -> list[Event]:
         return [event for _ in range(n) for event in self.beat(beat_class, rr_s)]
 
@@ -117,10 +162,10 @@ class Scene:
         finding = Finding(**self._base(), stream=STREAM, kind="pause", evidence={"rr_s": rr_s})  # type: ignore[arg-type]
         return said + self.feed(finding)
 
-    def quality(self, usable: bool, reason: str | None = None) -> list[Event]:
+    def quality(self, usable: bool, reason: str | None = None, stream: str = STREAM) -> list[Event]:
         return self.feed(
             Quality(
-                **self._base(), stream=STREAM, index=0, usable=usable, score=float(usable),  # type: ignore[arg-type]
+                **self._base(), stream=stream, index=0, usable=usable, score=float(usable),  # type: ignore[arg-type]
                 reason=None if usable else (reason or "motion"),
             )
         )  # fmt: skip

@@ -126,6 +126,15 @@ def test_check_05_spo2_of_89_for_9_s_and_16_s_and_of_79_at_once() -> None:
     assert scene.one("desaturation").raised_us == scene.now_us()
 
 
+def test_check_06_apnoea_of_19_5_s_and_20_5_s() -> None:
+    for silent_s, expected in ((19.5, 0), (20.5, 1)):
+        scene = Scene()
+        for wait_s in (4.0, 4.0, 4.0, silent_s):
+            scene.wait(wait_s)
+            scene.breath()
+        assert scene.states("apnea").count(ACTIVE) == expected
+
+
 # ---------------------------------------------------------------------- leads
 
 

@@ -95,6 +95,11 @@ class WardNight(RuleBasedStateMachine):
         self.lead_off = not usable and reason == "lead_off"
         self.scene.quality(usable, reason)
 
+    @rule(n=st.integers(1, 10), rate_bpm=st.one_of(st.none(), st.floats(25, 220)), usable=st.booleans())
+    def pulse(self, n: int, rate_bpm: float | None, usable: bool) -> None:
+        """Whatever the pulse wave says: it silences nothing that must be heard."""
+        self.scene.pulse(n, rate_bpm, usable=usable)
+
     @rule(state=st.sampled_from(list(LinkState)))
     def link(self, state: LinkState) -> None:
         self.scene.link(state, STRAP)

@@ -1,4 +1,4 @@
-"""Rules over single beats: ventricular runs and tachycardia, extreme rates, ectopics a minute.
+"""Rules over single beats of one lead: ventricular runs and tachycardia, ectopics a minute.
 
 Beats come about a second after their R peak, in order; unjudged beats (class Q) neither make nor break a run.
 Pure: `elapsed_us` is the engine's own time at which a beat was heard.
@@ -15,9 +15,8 @@ from bedside.core.events import Beat, BeatClass
 from bedside.core.time import US_PER_S
 
 SILENCE_S = 5.0
-"""Without a beat for so long every run is over, and rates of past beats say nothing of now."""
+"""Without a beat for so long every run is over."""
 TOLERANCE_BPM = 1e-6  # a rate that is exactly at its limit may come out of the division just below
-SLOW_SHARE = 0.9  # all intervals but one must be about as long as a slow rate's
 ENDING_BEATS = 2  # so many supraventricular beats in a row end a tachycardia: one may be a fusion or a mistake
 
 
@@ -41,31 +40,17 @@ class BeatRules:
     def __init__(self, table: ConditionTable) -> None:
         self._vt = table["ventricular_tachycardia"].trigger
         self._short = table["ventricular_run"].trigger
-        self._fast = table["extreme_tachycardia"].trigger
-        self._slow = table["extreme_bradycardia"].trigger
         self._frequent = table["frequent_ventricular_beats"].trigger
         self._run = _Run()
-        self._beats: deque[tuple[int, float | None]] = deque(maxlen=int(max(self._fast["beats"], self._slow["beats"])))
         self._ectopics: deque[int] = deque(maxlen=1000)
         self._on: set[str] = set()
         self._heard_us: int | None = None
         self._last: Beat | None = None
 
-    def change(self, table: ConditionTable) -> None:
-        """Other extreme rates from now on: the next beat is held against them."""
-        self._fast = table["extreme_tachycardia"].trigger
-        self._slow = table["extreme_bradycardia"].trigger
-
     def beat(self, beat: Beat, elapsed_us: int) -> list[Sign]:
         """One more beat."""
         self._heard_us, self._last = elapsed_us, beat
-        interval_s = beat.rr_s
-        if interval_s is None:  # a gap lies before it
-            self._beats.clear()
-        self._beats.append((beat.start_us, interval_s))
         signs = self._runs(beat)
-        signs += self._rate_sign("extreme_tachycardia", above=True)
-        signs += self._rate_sign("extreme_bradycardia", above=False)
         if beat.beat_class is BeatClass.V:
             self._ectopics.append(elapsed_us)
         return signs + self._count(elapsed_us)
@@ -80,12 +65,6 @@ class BeatRules:
     def give_up(self) -> list[Sign]:
         """No more is known of the heart now (silence, lead off): nothing of before lasts on."""
         signs = self._end_run()
-        end_us = self._last.start_us if self._last is not None else None
-        for kind in ("extreme_tachycardia", "extreme_bradycardia"):
-            if kind in self._on:
-                self._on.discard(kind)
-                signs.append(Sign(kind=kind, on=False, end_us=end_us))
-        self._beats.clear()
         self._heard_us = None
         return signs
 
@@ -148,32 +127,7 @@ class BeatRules:
             limit_bpm=self._vt["rate_bpm"], probability_min=run.probability,
         )  # fmt: skip
 
-    # ------------------------------------------------------------------ rates over beats
-
-    def _rate_sign(self, kind: str, *, above: bool) -> list[Sign]:
-        trigger = self._fast if above else self._slow
-        beats = int(trigger["beats"])
-        newest = list(self._beats)[-beats:]
-        intervals_s = [rr_s for _, rr_s in newest[1:] if rr_s is not None]
-        if len(intervals_s) < beats - 1:
-            return []
-        rate_bpm = 60.0 * len(intervals_s) / sum(intervals_s)
-        bound_bpm = trigger["rate_bpm"]
-        if kind in self._on:
-            slack_bpm = trigger["hysteresis_bpm"]
-            on = rate_bpm > bound_bpm - slack_bpm if above else rate_bpm < bound_bpm + slack_bpm
-        elif above:
-            on = rate_bpm > bound_bpm
-        else:  # one long pause among normal beats is no bradycardia, though their mean is slow
-            slow = sum(rr_s > SLOW_SHARE * 60.0 / bound_bpm for rr_s in intervals_s)
-            on = rate_bpm < bound_bpm and slow >= len(intervals_s) - 1
-        if not on and kind not in self._on:
-            return []
-        (self._on.add if on else self._on.discard)(kind)
-        onset_us, end_us = newest[0][0], None if on else newest[-1][0]
-        if not on:
-            return [self._sign(kind, False, onset_us, end_us)]
-        return [self._sign(kind, True, onset_us, None, rate_bpm=rate_bpm, beats=beats, limit_bpm=bound_bpm)]
+    # ------------------------------------------------------------------ ectopics a minute
 
     def _count(self, elapsed_us: int) -> list[Sign]:
         window_us = self._frequent["window_s"] * US_PER_S

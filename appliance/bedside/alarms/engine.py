@@ -20,14 +20,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from bedside.alarms import cross_checks
 from bedside.alarms.beat_rules import BeatRules
 from bedside.alarms.clock import EngineClock
+from bedside.alarms.cross_checks import PulseHeard, Pulses
+from bedside.alarms.leads import Leads
 from bedside.alarms.lifecycle import Scribe, Track, urgency
 from bedside.alarms.limits import PatientLimits
+from bedside.alarms.rate_rules import RateRules
 from bedside.alarms.signal_rules import SignalRules
 from bedside.alarms.signs import Sign
+from bedside.alarms.spot_rules import SPOT_FINDINGS, SpotRules
 from bedside.alarms.table import URGENCY, Condition, ConditionTable, default_table
 from bedside.alarms.vital_rules import VitalRules
+from bedside.core.codes import StreamKind
 from bedside.core.events import (
     Alarm,
     AlarmState,
@@ -38,6 +44,7 @@ from bedside.core.events import (
     Link,
     Numeric,
     Priority,
+    PulseSecond,
     Quality,
     Rhythm,
     RhythmLabel,
@@ -58,6 +65,10 @@ RHYTHM_KINDS = {
 TECHNICAL_CONFIRM_S = 60.0  # the box's own conditions are said anew by the gateway within so long of a start
 FORGET_S = 300.0  # longer than anything that asks what has been
 GRACE_S = 10.0  # a signal needs so long to come back after its link or lead did
+RHYTHM = "rhythm "  # a lead's rhythm as the witness of a condition: with its stream
+RATES_MAX = 32
+SAME_BEAT_S = 0.3  # beats of two leads this near may be one
+ANSWER_S = 1.5  # so long another signal is waited for, where it can tell whether an alarm is true
 LEADER_SILENT_S = 3.0  # beats are counted on one lead; another takes over when it has been silent so long
 
 
@@ -84,14 +95,19 @@ class AlarmEngine:
         self._beats = BeatRules(self.table)
         self._vitals = VitalRules(self.table)
         self._signals = SignalRules(self.table)
+        self._rates: dict[str | None, RateRules] = {}
+        self._spots = SpotRules(self.table)
+        self._leads, self._pulses = Leads(self.table), Pulses()
         self._leader: tuple[str | None, int] | None = None  # stream whose beats count, engine time of its last
-        self._beaten_us: dict[str | None, int] = {}  # engine time of the last beat on each stream
+        self._beaten_us: dict[str | None, tuple[int, int]] = {}  # last beat of each stream: engine time, its own
 
     # ------------------------------------------------------------------ what goes in
 
     def stream(self, info: StreamInfo) -> None:
         """Make a stream known, for names in sentences and to know ECG from other streams."""
         self._signals.stream(info)
+        if info.kind is StreamKind.ECG:
+            self._leads.name(info.id, f"lead {info.label}")
 
     def feed(self, event: Event, now_us: int) -> list[Event]:
         """One event of this patient; alarms and suppressions that follow, in order.
@@ -109,6 +125,8 @@ class AlarmEngine:
         signs: list[Sign] = []
         if self.patient is not None:
             signs += self._beats.tick(elapsed_us) + self._vitals.tick(elapsed_us)
+            signs += [sign for rates in self._rates.values() for sign in rates.tick(elapsed_us)]
+            signs += self._leads.silent(self._clock.now_us) + self._spots.tick(self._clock.now_us, elapsed_us)
             signs += self._signals.tick(self._clock.now_us, elapsed_us)
         events = self._apply(signs)
         self._forget()
@@ -143,7 +161,8 @@ class AlarmEngine:
         """This patient's limits from now on; what already alarms is held against them with its next value."""
         self.table = limits.table(self._base)
         self._vitals.change(self.table)
-        self._beats.change(self.table)
+        for rates in self._rates.values():
+            rates.change(self.table)
 
     def acknowledge(self, alarm: str, by: str, now_us: int) -> list[Event]:
         """`by` has seen the alarm: silent while its condition lasts (until the reminder), gone when it is over.
@@ -206,14 +225,22 @@ class AlarmEngine:
                 return self._beat(event)
             case Numeric(stored=True):
                 return []  # it was so then: no live condition
+            case Numeric(stored=True):
+                return []  # from a wearable's memory: no live condition
             case Numeric():
-                return self._vitals.numeric(event, elapsed_us) + self._signals.numeric(event, elapsed_us)
+                signs = self._vitals.numeric(event, elapsed_us) + self._signals.numeric(event, elapsed_us)
+                return signs + self._spots.numeric(event, elapsed_us)
             case Rhythm():
                 return self._rhythm(event)
             case Quality():
                 return self._quality(event)
+            case PulseSecond():
+                self._pulses.second(event.stream or "", _pulse_heard(event))
+                return []
             case Link():
                 return self._signals.link(event)
+            case Finding() if event.kind in SPOT_FINDINGS:
+                return self._spots.finding(event, elapsed_us)
             case Finding(kind="pause"):
                 return self._pause(event)
             case Finding() if event.kind in self.table and isinstance(event.evidence.get("on"), bool):
@@ -223,19 +250,26 @@ class AlarmEngine:
 
     def _beat(self, beat: Beat) -> list[Sign]:
         elapsed_us = self._clock.elapsed_us
-        self._beaten_us[beat.stream] = elapsed_us
-        signs: list[Sign] = []
+        self._beaten_us[beat.stream] = (elapsed_us, beat.start_us)
+        signs = self._leads.beat(beat)
+        if beat.stream in self._rates or len(self._rates) < RATES_MAX:
+            rates = self._rates.setdefault(beat.stream, RateRules(self.table, beat.stream or ""))
+            signs += rates.beat(beat, elapsed_us)
         if self._leader is None or self._leader[0] != beat.stream:
             if self._leader is not None and elapsed_us - self._leader[1] <= LEADER_SILENT_S * US_PER_S:
-                return []
+                return signs
             signs += self._beats.give_up() if self._leader is not None else []
         self._leader = (beat.stream, elapsed_us)
         return signs + self._beats.beat(beat, elapsed_us) + self._signals.beat(beat)
 
     def _quality(self, quality: Quality) -> list[Sign]:
         signs = self._signals.quality(quality, self._clock.elapsed_us)
+        if self._signals.is_ecg(quality.stream):
+            self._leads.quality(quality)
+        elif self._signals.is_respiration(quality.stream) and not quality.usable:
+            signs += self._spots.unseen()
         if self._signals.all_leads_off:
-            signs += self._beats.give_up()
+            signs += self._beats.give_up() + [sign for rates in self._rates.values() for sign in rates.give_up()]
         return signs
 
     def _rhythm(self, rhythm: Rhythm) -> list[Sign]:
@@ -253,8 +287,8 @@ class AlarmEngine:
             fields["rate_bpm"] = fields.get("fastest_bpm", fields.get("rate_bpm"))
         return [
             Sign(
-                kind=kind, on=on, witness="rhythm", onset_us=rhythm.start_us, end_us=rhythm.end_us,
-                stream=rhythm.stream, simulated=rhythm.simulated, fields=fields,
+                kind=kind, on=on, witness=f"{RHYTHM}{rhythm.stream or ''}", onset_us=rhythm.start_us,
+                end_us=rhythm.end_us, stream=rhythm.stream, simulated=rhythm.simulated, fields=fields,
             )
         ]  # fmt: skip
 
@@ -323,14 +357,24 @@ class AlarmEngine:
 
     def _perhaps_raise(self, track: Track, doubt: str | None) -> list[Event]:
         if not track.on:
-            return self._scribe.suppression_over(track, self._clock)
+            over = self._scribe.suppression_over(track, self._clock)
+            return [*over, *self._late(track)] if track.waited else over
         if doubt is None and not track.due(self._clock):
+            return []
+        track.waited = doubt is None and self._waits(track)
+        if track.waited:
             return []
         held = doubt or self._held(track)
         if held is not None:
             return self._scribe.suppressed(track, held, self._clock)
         over = self._scribe.suppression_over(track, self._clock)
         return [*over, self._scribe.raised(track, self._priority(track), self._clock)]
+
+    def _late(self, track: Track) -> list[Event]:
+        """Over while another signal's word was waited for that never came: it was there, and is told."""
+        track.waited = False
+        raised = self._scribe.raised(track, self._priority(track), self._clock)
+        return [raised, self._change(track, AlarmState.LATCHED, raised.priority, "condition over")]
 
     def _still_there(self, track: Track) -> list[Event]:
         alarm = track.alarm
@@ -407,14 +451,52 @@ class AlarmEngine:
         return None
 
     def _contradicted(self, track: Track) -> str | None:
-        """Asystole on one lead while another shows beats is that lead's trouble. VF and VT are never doubted so."""
-        if track.condition.kind != "asystole" or track.stream is None:
+        """What another signal says against it: see `cross_checks`."""
+        if not track.on or "restart" in track.witnesses:
+            return None
+        streams, now_us = self._witnesses(track), self._clock.now_us
+        match track.condition.kind:
+            case "asystole":
+                return self._beating(track) or cross_checks.against_asystole(self._pulses, track.onset_us, now_us)
+            case "ventricular_tachycardia" if "leads" not in track.witnesses:
+                return cross_checks.against_tachycardia(self._leads, streams)
+            case "ventricular_fibrillation":
+                return cross_checks.against_fibrillation(self._leads, streams, now_us)
+            case "extreme_tachycardia" | "extreme_bradycardia" as kind:
+                trigger, above = self.table[kind].trigger, kind == "extreme_tachycardia"
+                return cross_checks.against_rate(self._leads, self._pulses, streams, trigger, now_us, above=above)
+            case _:
+                return None
+
+    def _witnesses(self, track: Track) -> list[str | None]:
+        """The streams whose rules see the condition now."""
+        found: list[str | None] = []
+        for witness in sorted(track.witnesses):
+            if witness == "":
+                found.append(self._leader[0] if self._leader is not None else track.stream)
+            else:
+                found.append(witness.removeprefix(RHYTHM) or None)
+        return found
+
+    def _beating(self, track: Track) -> str | None:
+        """Asystole on one lead while another shows beats is that lead's trouble, until that one is silent as long."""
+        if track.stream is None:
             return None
         limit_us = track.condition.trigger["limit_s"] * US_PER_S
-        others = (heard_us for stream, heard_us in self._beaten_us.items() if stream != track.stream)
-        if any(self._clock.elapsed_us - heard_us < limit_us for heard_us in others):
-            return "another lead shows beats"
+        for stream, (heard_us, at_us) in self._beaten_us.items():
+            recent = max(self._clock.elapsed_us - heard_us, self._clock.now_us - at_us) < limit_us
+            since = at_us - track.onset_us > SAME_BEAT_S * US_PER_S
+            if stream != track.stream and since and recent:
+                return "another lead shows beats"
         return None
+
+    def _waits(self, track: Track) -> bool:
+        """Is a word of another signal still to come that may show it to be wrong? Then for a moment."""
+        if self._clock.elapsed_us - track.since_us >= ANSWER_S * US_PER_S or "restart" in track.witnesses:
+            return False
+        if track.condition.kind == "ventricular_tachycardia" and "leads" not in track.witnesses:
+            return not all(self._leads.answered(stream) for stream in self._witnesses(track))
+        return track.condition.kind == "asystole" and self._pulses.expected(self._clock.now_us)
 
     def _held(self, track: Track) -> str | None:
         condition = track.condition
@@ -496,6 +578,11 @@ def _finding_sign(finding: Finding, condition: Condition) -> Sign:
         simulated=finding.simulated,
         fields={name: value for name, value in finding.evidence.items() if name not in ("on", "key")},
     )
+
+
+def _pulse_heard(second: PulseSecond) -> PulseHeard:
+    end_us = second.end_us if second.end_us is not None else second.start_us
+    return PulseHeard(end_us, second.usable, second.pulses, second.rate_bpm)
 
 
 def _plain(value: object) -> bool | int | float | str | None:

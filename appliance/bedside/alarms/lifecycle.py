@@ -53,6 +53,8 @@ class Track:
     episodes: int = 0
     unconfirmed: bool = False  # restored after a restart, not seen again since
     unconfirmed_us: int = 0  # engine time of the restoration
+    urgent: Priority | None = None  # what the newest sign asks for, beyond the table
+    waited: bool = False  # nothing speaks against it, but another signal's word is waited for
     seen_again: bool = False  # restored, and then begun anew: perhaps another episode than the acknowledged one
 
     def take(self, sign: Sign, clock: EngineClock) -> None:
@@ -68,6 +70,7 @@ class Track:
         if sign.on or self.on:
             self.fields = {**self.fields, **sign.fields} if self.on else dict(sign.fields)
         self.on = bool(self.witnesses)
+        self.urgent = sign.priority if sign.on else self.urgent
         if sign.end_us is not None:
             self.end_us = sign.end_us
         self.stream = sign.stream or self.stream
@@ -102,7 +105,7 @@ class Track:
         for step in self.condition.escalation:
             if lasted_s >= step.after_s:
                 priority = step.priority
-        return priority
+        return min(priority, self.urgent or priority, key=URGENCY.__getitem__)
 
     @property
     def _delay_us(self) -> int:
@@ -180,9 +183,9 @@ class Scribe:
         return alarm
 
     def suppressed(self, track: Track, reason: str, clock: EngineClock) -> list[Event]:
-        """Say once in an episode, and again when the reason changes, why no alarm is raised."""
+        """Say once in an episode, and again when the reason (not a number in it) changes, why no alarm is raised."""
         before = track.suppression
-        if before is not None and before.reason == reason and before.end_us is None:
+        if before is not None and _words(before.reason) == _words(reason) and before.end_us is None:
             return []
         track.suppression = Suppression(
             id=self._ids.event(),
@@ -224,6 +227,10 @@ class Scribe:
         until_us = clock.now_us if track.on or track.end_us is None else track.end_us
         lasted_s = max(0.0, round((until_us - track.onset_us) / US_PER_S, 3))
         return {name: lasted_s if name in DURATIONS else value for name, value in track.fields.items()}
+
+
+def _words(reason: str) -> str:
+    return "".join("#" if letter.isdigit() else letter for letter in reason)
 
 
 def urgency(alarm: Alarm) -> tuple[int, int, int, int]:

@@ -74,6 +74,15 @@ class SignalRules:
         """Can at least one ECG stream be analysed?"""
         return any(one.usable for one in self._streams.values() if one.is_ecg)
 
+    def is_ecg(self, stream: str | None) -> bool:
+        """Is the stream an ECG, as far as is known? One that nobody described is taken for one."""
+        return self._streams.get(stream or "", _Stream()).is_ecg
+
+    def is_respiration(self, stream: str | None) -> bool:
+        """Is breathing measured by the stream?"""
+        info = self._streams.get(stream or "", _Stream()).info
+        return info is not None and info.kind is StreamKind.RESPIRATION
+
     def stream(self, info: StreamInfo) -> None:
         """Make a stream known: its name for the sentences, and which wearable it belongs to."""
         self._streams.setdefault(info.id, _Stream()).info = info

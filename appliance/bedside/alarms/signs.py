@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bedside.core.events import Evidence
+from bedside.core.events import Evidence, Priority
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,4 +24,5 @@ class Sign:
     stream: str | None = None
     wearable: str | None = None
     simulated: bool = False
+    priority: Priority | None = None  # more urgent than the table's, for what the sign saw
     fields: Evidence = field(default_factory=dict)

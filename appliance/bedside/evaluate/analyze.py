@@ -14,14 +14,14 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bedside.alarms.table import ConditionTable
 from bedside.alarms.watch import PatientWatch
 from bedside.core.codes import StreamKind
 from bedside.core.errors import SetupError
@@ -38,35 +38,20 @@ from bedside.core.events import (
     Suppression,
 )
 from bedside.core.ids import IdSource
-from bedside.core.samples import Block, Counts, StreamInfo
 from bedside.core.time import US_PER_S
-from bedside.evaluate.recordings import READ_S, Channel, Recording, open_recording
+from bedside.evaluate.feeding import PATIENT, Reader, in_turn, stream_of
+from bedside.evaluate.feeding import START_US as START_US
+from bedside.evaluate.feeding import Costs as Costs
+from bedside.evaluate.recordings import Channel, Recording, open_recording
 from bedside.models import shipped
 from bedside.models.beats import BeatClassifier
 from bedside.models.inference import Model
 from bedside.models.rhythm import RhythmJudge
 
-START_US = 946_684_800 * US_PER_S
-"""Recordings have no agreed clock: theirs begins at 2000-01-01T00:00:00Z."""
 TICK_US = US_PER_S // 2
 """The gateway's clock ticks twice a second, whatever the blocks."""
 LABEL_RANK = ("ASYS", "VFL", "VT", "NOISE", "SVTA", "AFIB", "B", "T", "P", "N", "UNK")
 PRIORITY_RANK = (Priority.HIGH, Priority.MEDIUM, Priority.LOW)
-
-
-@dataclass(slots=True)
-class Costs:
-    """CPU seconds by stage."""
-
-    cpu_s: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        began_s = time.process_time()
-        try:
-            yield
-        finally:
-            self.cpu_s[name] = self.cpu_s.get(name, 0.0) + time.process_time() - began_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +65,13 @@ class Span:
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What the live path said of one lead of a recording."""
+    """What the live path said of a recording. Beats, rhythm and quality are those of `channel`, its first lead."""
 
     recording: Recording
     channel: Channel
+    channels: tuple[Channel, ...]  # all that were fed, `channel` first
     events: tuple[Event, ...]
-    n_samples: int  # read
+    n_samples: int  # read of `channel`
     fault: str | None  # why not all was read
     model_fault: str | None  # why no model judged the beats
     rhythm_fault: str | None  # why no model judged half minutes
@@ -104,16 +90,23 @@ class Analysis:
         """A time on the recording's clock."""
         return round((time_us - START_US) / US_PER_S, 6)
 
+    @property
+    def stream(self) -> str:
+        """The id of the first lead's stream."""
+        return stream_of(self.channel).id
+
     def beats(self) -> list[Beat]:
         """The beats that stood at the end, in order of their R peaks."""
-        taken_back = {event.evidence.get("index") for event in _of(self.events, Finding, kind="beat_retracted")}
-        found = {beat.index: beat for beat in _of(self.events, Beat) if beat.index not in taken_back}
+        lead = self.stream
+        retracted = _of(self.events, Finding, kind="beat_retracted", stream=lead)
+        taken_back = {event.evidence.get("index") for event in retracted}
+        found = {beat.index: beat for beat in _of(self.events, Beat, stream=lead) if beat.index not in taken_back}
         return [found[index] for index in sorted(found) if 0 <= index < self.n_samples]
 
     def rhythm(self) -> list[Span]:
         """One rhythm at a time: of those that overlap, the gravest."""
         newest: dict[str, Rhythm] = {}
-        for event in _of(self.events, Rhythm):
+        for event in _of(self.events, Rhythm, stream=self.stream):
             newest.pop(event.supersedes or "", None)
             newest[event.id] = event
         ends = [
@@ -169,11 +162,17 @@ def analyze(
     *,
     lead: str | None = None,
     block_s: float = 0.5,
+    all_channels: bool = False,
+    until_s: float = math.inf,
+    table: ConditionTable | None = None,
 ) -> Analysis:
     """Run a recording through the live path. Raises `SetupError` when it cannot be opened or has no such lead.
 
-    `block_s`: how long the blocks are; 0 gives single samples, `inf` the whole recording in one. The result does
-    not depend on it.
+    `block_s`: how long the blocks are; 0 gives single samples, `inf` the whole recording in one. What is said of one
+    lead does not depend on it. `all_channels`: every ECG lead, pulse wave, pressure and respiration of the recording
+    is a stream of the one patient; then what is known first may depend on the blocks, as between wearables.
+    `until_s`: nothing behind it is read.
+    `table`: other alarm conditions than those that are shipped.
     """
     if not block_s >= 0:
         raise SetupError(f"block length {block_s!r} s", hint="give 0 (single samples), a number of seconds, or inf")
@@ -185,19 +184,19 @@ def analyze(
             f"{recording.path}: lead {channel.name} has {channel.rate_hz:g} samples a second",
             hint="Bedside analyses 100 to 1000 a second: resample the recording",
         )
+    channels = (channel, *_beside(recording, channel)) if all_channels else (channel,)
     classifier, model_fault = load_classifier()
     windows, rhythm_fault = load_windows()
     now_us = START_US
     ids = IdSource(lambda: now_us, random.Random(recording.name))  # noqa: S311 (names, not secrets)
-    patient = "recording"
-    watching = PatientWatch(patient, ids, classifier, False, stage=costs.stage, windows=windows)
-    info = _stream(channel, patient)
+    watching = PatientWatch(PATIENT, ids, classifier, False, stage=costs.stage, table=table, windows=windows)
     events: list[Event] = []
-    reader = _Reader(recording, channel, costs)
+    readers = [Reader(recording, one, costs, until_s) for one in channels]
     began_s = time.process_time()
-    for block in _blocks(info, reader, block_s):
-        now_us = block.end_us
-        events += watching.feed(block).events
+    for blocks in in_turn(readers, block_s):
+        now_us = blocks[0].end_us
+        for block in blocks:
+            events += watching.feed(block).events
         events += watching.advance(now_us // TICK_US * TICK_US).events
     events += watching.finish().events
     total_s = time.process_time() - began_s
@@ -205,9 +204,10 @@ def analyze(
     return Analysis(
         recording=recording,
         channel=channel,
+        channels=channels,
         events=tuple(events),
-        n_samples=reader.read_samples,
-        fault=reader.fault,
+        n_samples=readers[0].read_samples,
+        fault=next((one.fault for one in readers if one.fault is not None), None),
         model_fault=model_fault,
         rhythm_fault=rhythm_fault,
         versions=_versions(classifier, windows),
@@ -215,61 +215,11 @@ def analyze(
     )
 
 
-class _Reader:
-    """Reads a channel in pieces of `READ_S`, and remembers how far it came and why not further."""
-
-    def __init__(self, recording: Recording, channel: Channel, costs: Costs) -> None:
-        self.read_samples = 0
-        self.fault: str | None = None
-        self._recording, self._channel, self._costs = recording, channel, costs
-
-    def pieces(self) -> Iterator[Counts]:
-        size = round(READ_S * self._channel.rate_hz)
-        while self.fault is None:
-            with self._costs.stage("reading"):
-                counts, self.fault = self._recording.read(self._channel, self.read_samples, size)
-            if counts.size == 0:
-                return
-            self.read_samples += counts.size
-            yield counts
-
-
-def _stream(channel: Channel, patient: str) -> StreamInfo:
-    return StreamInfo(
-        id=f"recording/{channel.name}",
-        patient=patient,
-        wearable="recording",
-        kind=channel.kind or StreamKind.ECG,
-        label=channel.name,
-        rate_hz=channel.rate_hz,
-        unit=channel.unit,
-        unit_per_count=channel.unit_per_count,
-        simulated=False,
-    )
-
-
-def _block(info: StreamInfo, first: int, counts: Counts) -> Block:
-    start_us = START_US + round(first * US_PER_S / info.rate_hz)
-    return Block(stream=info, first_index=first, start_us=start_us, rate_hz=info.rate_hz, counts=counts)
-
-
-def _blocks(info: StreamInfo, reader: _Reader, block_s: float) -> Iterator[Block]:
-    """The recording in blocks of `block_s`."""
-    if math.isinf(block_s):
-        pieces = list(reader.pieces())
-        if pieces:
-            yield _block(info, 0, np.concatenate(pieces))
-        return
-    size = max(round(block_s * info.rate_hz), 1)
-    first, held = 0, np.empty(0, np.int32)
-    for piece in reader.pieces():
-        held = np.concatenate([held, piece])
-        whole = held.size // size * size
-        for at in range(0, whole, size):
-            yield _block(info, first + at, held[at : at + size])
-        first, held = first + whole, held[whole:]
-    if held.size:
-        yield _block(info, first, held)
+def _beside(recording: Recording, first: Channel) -> list[Channel]:
+    """The other channels that Bedside watches, leads before the rest; leads of rates it cannot analyse are left out."""
+    others = [one for one in recording.channels if one.kind is not None and one.number != first.number]
+    fit = [one for one in others if one.kind is not StreamKind.ECG or 100 <= one.rate_hz <= 1000]
+    return sorted(fit, key=lambda one: one.kind is not StreamKind.ECG)
 
 
 def _versions(classifier: BeatClassifier, windows: RhythmJudge) -> dict[str, Json]:
@@ -318,7 +268,7 @@ def annotation_rows(analysis: Analysis) -> list[tuple[int, str, int, str]]:
     changes = [(round(span.start_s * rate_hz), "+", 0, f"({span.name}") for span in analysis.rhythm()]
     changes += [
         (event.index, "~", 0 if event.usable else 1, event.reason or "")
-        for event in _of(analysis.events, Quality)
+        for event in _of(analysis.events, Quality, stream=analysis.stream)
         if 0 <= event.index < analysis.n_samples
     ]
     placed = []
@@ -353,7 +303,7 @@ def report(analysis: Analysis) -> dict[str, Json]:
         "record": analysis.recording.name,
         "rate_hz": analysis.channel.rate_hz,
         "duration_s": round(analysis.duration_s, 6),
-        "leads": [analysis.channel.name],
+        "leads": [one.name for one in analysis.channels if one.kind is StreamKind.ECG],
         "simulated": False,
         "complete": analysis.complete,
         "fault": analysis.fault,
@@ -459,7 +409,7 @@ def unjudged(analysis: Analysis) -> list[Span]:
     """When nothing was judged: the lead could not be believed, or no model spoke for a beat."""
     rate_hz, spans = analysis.channel.rate_hz, []
     open_at: tuple[float, str] | None = None
-    for event in _of(analysis.events, Quality):
+    for event in _of(analysis.events, Quality, stream=analysis.stream):
         at_s = min(event.index / rate_hz, analysis.duration_s)
         if open_at is not None:
             spans.append(Span(open_at[1], round(open_at[0], 6), round(at_s, 6)))

@@ -23,7 +23,8 @@ from bedside.core.ids import IdSource
 from bedside.core.ports import Batch, Patient, Store
 from bedside.core.samples import Block, Counts, Floats, StreamInfo
 from bedside.core.time import US_PER_S
-from bedside.evaluate.analyze import START_US, Costs, load_classifier
+from bedside.evaluate.analyze import load_classifier
+from bedside.evaluate.feeding import START_US, Costs
 from bedside.evaluate.signal_bench import peer_costs, room_as_text, signal_room
 from bedside.monitor.patient import PatientMonitor
 

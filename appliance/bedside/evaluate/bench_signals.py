@@ -19,7 +19,8 @@ from bedside.core.events import Alarm, AlarmClass, Json, Numeric, Quality
 from bedside.core.ids import IdSource
 from bedside.core.samples import Block, Floats, StreamInfo
 from bedside.core.time import US_PER_S
-from bedside.evaluate.analyze import START_US, TICK_US, load_classifier
+from bedside.evaluate.analyze import TICK_US, load_classifier
+from bedside.evaluate.feeding import START_US
 from bedside.monitor.lead import BeatJudge
 from bedside.simulation import bench_signals as bench
 

@@ -1,4 +1,4 @@
-"""Commands over recordings: `bedside analyze`, `bedside evaluate beats`, `bedside evaluate noise`."""
+"""Commands over recordings: `bedside analyze` and what `bedside evaluate` scores."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ FIGURES = Path("compliance/figures")
 @click.option(
     "--block-s", type=float, default=0.5, show_default=True, help="Length of the blocks; 0: single samples; inf: one."
 )
+@click.option("--all-channels", is_flag=True, help="Feed the other leads, pulse wave and pressure of the patient too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON document too.")
-def analyze(record: Path, lead: str | None, out: Path, block_s: float, as_json: bool) -> None:
+def analyze(record: Path, lead: str | None, out: Path, block_s: float, all_channels: bool, as_json: bool) -> None:
     """Run RECORD (WFDB, or an EDF file) through the live path.
 
     Writes NAME.bedside (WFDB annotations) and NAME.json (alarms, numerics, findings) into the folder --out.
@@ -28,7 +29,7 @@ def analyze(record: Path, lead: str | None, out: Path, block_s: float, as_json: 
     from bedside.core.errors import SetupError
     from bedside.evaluate import analyze as analysis
 
-    done = analysis.analyze(record, lead=lead, block_s=block_s)
+    done = analysis.analyze(record, lead=lead, block_s=block_s, all_channels=all_channels)
     annotations, document = analysis.write(done, out)
     if as_json:
         click.echo(document.read_text(), nl=False)
@@ -217,4 +218,24 @@ def rhythm(folder: Path, processes: int, as_json: bool, keep: bool) -> None:
     document = evaluate_folder(folder, processes, lambda line: click.echo(line, err=True))
     if keep:
         write_figures(document, FIGURES, "bedside evaluate rhythm DIR")
+    click.echo(json.dumps(document, indent=1) if as_json else as_table(document))
+
+
+@evaluate.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--lead", help="Use this lead of every record alone (default: all channels of each).")
+@click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--write", "keep", is_flag=True, help=f"Keep the figures in {FIGURES}/.")
+def alarms(folder: Path, lead: str | None, processes: int, as_json: bool, keep: bool) -> None:
+    """True and false alarms of the live path, by condition and patient-day, over the records in FOLDER.
+
+    Records whose header says a monitor's alarm and whether it was true (PhysioNet Challenge 2015) give the
+    Challenge's score; annotated ones (.atr) give our own alarms against the experts' beats and rhythms.
+    """
+    from bedside.evaluate.alarm_table import as_table, evaluate_alarms, write_figures
+
+    document = evaluate_alarms(folder, lead=lead, processes=processes)
+    if keep:
+        write_figures(document, FIGURES)
     click.echo(json.dumps(document, indent=1) if as_json else as_table(document))

@@ -37,6 +37,8 @@ ECG_NAMES = (
     "EKG",
 )
 PLETH_NAMES = ("PLETH", "PPG")
+RESPIRATION_NAMES = ("RESP",)
+PRESSURE_NAMES = ("ABP", "ART")  # arterial: it pulses with the heart; others (PAP, CVP) are not watched
 NOT_ECG_NAMES = ("RESP", "EMG", "EEG", "EOG", "ABP", "ART", "PAP", "CVP", "BP", "SPO2", "ACC", "MARK", "EVENT")
 PRIMARY = ("MLII", "II")
 MV_PER_UNIT = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "v": 1e3}
@@ -154,6 +156,10 @@ def kind_of(name: str, unit: str) -> StreamKind | None:
     volts = unit.lower() in MV_PER_UNIT
     if any(plain.startswith(one) for one in PLETH_NAMES):
         return StreamKind.PLETH
+    if plain in RESPIRATION_NAMES:
+        return StreamKind.RESPIRATION
+    if plain in PRESSURE_NAMES and unit.lower() == "mmhg":
+        return StreamKind.PRESSURE
     if any(one in plain for one in NOT_ECG_NAMES):
         return None
     if plain in ECG_NAMES or plain.startswith(("ECG", "EKG", "ML", "MCL", "V")) or volts:
