@@ -25,6 +25,7 @@ async def main() -> None:
         limit = {"patient": patient, "code": "MDC_PULS_OXIM_SAT_O2", "low": 87, "by": "Nurse Joy"}
         box.gateway.ward.condition("part_failed", True, key="seen", part="x", detail="y")
         seen = next(a["alarm"] for a in box.gateway.ward.view()["alarms"] if a["kind"] == "part_failed")
+        box.gateway.ward.condition("part_failed", True, key="unseen", part="y", detail="z")  # nobody acknowledges it
         await ask_all(
             box.home.gateway_socket,
             [{"op": "set_limit", **limit}, {"op": "acknowledge", "alarm": seen, "by": "Nurse Joy"}],

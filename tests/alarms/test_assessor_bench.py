@@ -194,9 +194,9 @@ def test_check_11_a_condition_that_stays_for_3_min_after_its_acknowledgement_spe
     alarm = scene.one("spo2_low")
     scene.tell(scene.engine.acknowledge(alarm.alarm, "Nurse Joy", scene.now_us()))
     scene.seconds(Code.SPO2, 85.0, 179)
-    assert heard(scene.engine.open()) is None
+    assert heard([scene.one("spo2_low")]) is None  # NEWS2 has meanwhile an alarm of its own
     scene.seconds(Code.SPO2, 85.0, 3)
-    assert heard(scene.engine.open()) == "medium"
+    assert heard([scene.one("spo2_low")]) == "medium"
     assert scene.one("spo2_low").evidence["why"] == "reminder"
 
 

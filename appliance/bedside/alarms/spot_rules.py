@@ -122,9 +122,8 @@ class SpotRules:
             if self._on.get(place) and not self._fresh(bound.code, elapsed_us):
                 self._on[place] = False
                 signs.append(Sign(kind=bound.kind, on=False, witness=bound.name, end_us=now_us))
-        if self._warned and not any(self._fresh(code, elapsed_us) for code in NEWS_CODES):
-            self._warned = False
-            signs.append(Sign(kind="early_warning_score", on=False, end_us=now_us))
+        if self._warned:  # an input that grew old no longer counts
+            signs += self._warning(now_us, elapsed_us, None)
         return signs
 
     # ------------------------------------------------------------------ parts
