@@ -37,3 +37,24 @@ def beats(data: Path, out: Path, as_json: bool) -> None:
         one = facts["gross"][name]
         click.echo(f"{name}: Se {one['sensitivity']}, +P {one['precision']}, F1 {one['f1']} ({one['f1_interval_95']})")
     click.echo(f"wrote {out / 'beats.tflite'} ({facts['size_bytes']} bytes, SHA-256 {facts['sha256']})")
+
+
+@train.command()
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the Challenge 2017's strips.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where model, manifest and card go.")
+@click.option("--json", "as_json", is_flag=True, help="Print the card's facts as JSON.")
+def rhythm(data: Path, out: Path, as_json: bool) -> None:
+    """Rhythm of half a minute, N, A, O, ~: cross-validate by ranges of strips, train on all, write rhythm.tflite.
+
+    The strips go through the live path, the beat classes come from the shipped beat model: train that one first.
+    """
+    from bedside.core.errors import SetupError
+    from bedside.models.rhythm_train import train_rhythm
+
+    if not data.is_dir():
+        raise SetupError(f"{data}: no such folder", hint="point --data at strips with a REFERENCE.csv beside them")
+    facts = train_rhythm(data, out, lambda line: click.echo(line, err=True))
+    if as_json:
+        click.echo(json.dumps(facts, sort_keys=True))
+        return
+    click.echo(f"wrote {out / 'rhythm.tflite'} ({facts['size_bytes']} bytes, SHA-256 {facts['sha256']})")
