@@ -58,7 +58,7 @@ def opinions(logits: Floats, lead: corpus.Lead, passes: int) -> Floats:
 
 def trees(material: train.Material, use: npt.NDArray[np.bool_], seed: int) -> list[Any]:
     """Gradient boosting for both questions; the threshold lies where both errors weigh the same."""
-    from sklearn.ensemble import (  # type: ignore[import-untyped, unused-ignore]
+    from sklearn.ensemble import (
         HistGradientBoostingClassifier,
     )
 
