@@ -48,7 +48,7 @@ def test_a_run_that_a_readable_second_lead_does_not_show_is_suppressed_with_its_
         scene.both(SURE_N, SURE_N, 0.8)
     assert scene.alarms("ventricular_tachycardia") == []
     first = scene.suppressed("ventricular_tachycardia")[0]
-    assert first.reason == "lead V does not show it: beats there are ventricular by 2 % (limit 50 %)"
+    assert first.reason == "lead V does not show it: beats there are ventricular by 2 % (limit 20 %)"
     assert scene.suppressed("ventricular_tachycardia")[-1].end_us is not None
 
 

@@ -30,8 +30,9 @@ VENTRICULAR = 0.5
 """Mean probability of being ventricular from which a lead agrees,"""
 LEADING = 0.55
 """and asked of the one whose run it is; of the patient's own beats it is far lower."""
-ALONE = 0.95
-"""Mean probability asked of the only lead that can be read, where the run's own cannot."""
+DENIES = 0.2
+"""Mean probability below which a readable lead denies a run that another readable lead shows, for its own beats are
+surely none. Above it says nothing. Where the run's own lead cannot be read, it denies below `VENTRICULAR`."""
 NOISES = frozenset({"motion", "muscle", "mains", "saturated"})
 """Disturbances that reach all leads of a body; a lead that is off or silent says nothing of another."""
 RECENT_US = 5 * US_PER_S
@@ -140,7 +141,7 @@ class Leads:
         ]
         if asked:
             mean = sum(sum(seen) / len(seen) for _, seen in asked) / len(asked)
-            limit = VENTRICULAR if lead.readable(run.first_us, run.last_us) else ALONE
+            limit = DENIES if lead.readable(run.first_us, run.last_us) else VENTRICULAR
             if mean >= limit:
                 return None
             who = " and ".join(other.label for other, _ in asked)
