@@ -225,8 +225,6 @@ class AlarmEngine:
                 return self._beat(event)
             case Numeric(stored=True):
                 return []  # it was so then: no live condition
-            case Numeric(stored=True):
-                return []  # from a wearable's memory: no live condition
             case Numeric():
                 signs = self._vitals.numeric(event, elapsed_us) + self._signals.numeric(event, elapsed_us)
                 return signs + self._spots.numeric(event, elapsed_us)

@@ -72,6 +72,7 @@ class SpotRules:
         self._scale = 1
         self._scores: deque[tuple[int, int]] = deque(maxlen=120)  # engine time and score, each minute
         self._warned = False
+        self._st_on = False
 
     # ------------------------------------------------------------------ what is heard
 
@@ -80,6 +81,8 @@ class SpotRules:
         if numeric.value is None or numeric.validity is Validity.REJECTED or numeric.stored:
             return []
         self._heard[numeric.code] = (elapsed_us, numeric.value)
+        if numeric.code is Code.ST_CHANGE:
+            return [self._st(numeric)]
         signs = [
             self._held(bound, numeric.value, numeric.start_us, numeric)
             for bound in BOUNDS
@@ -122,6 +125,9 @@ class SpotRules:
             if self._on.get(place) and not self._fresh(bound.code, elapsed_us):
                 self._on[place] = False
                 signs.append(Sign(kind=bound.kind, on=False, witness=bound.name, end_us=now_us))
+        if self._st_on and not self._fresh(Code.ST_CHANGE, elapsed_us):
+            self._st_on = False
+            signs.append(Sign(kind="st_change", on=False, end_us=now_us))
         if self._warned:  # an input that grew old no longer counts
             signs += self._warning(now_us, elapsed_us, None)
         return signs
@@ -160,6 +166,21 @@ class SpotRules:
             stream=numeric.stream, wearable=numeric.source, simulated=numeric.simulated,
             fields=told if on and beyond else {},
         )  # fmt: skip
+
+    def _st(self, numeric: Numeric) -> Sign:
+        """ST against the patient's own first beats; the table says for how long it must stand."""
+        value, limit = numeric.value or 0.0, self._table["st_change"].trigger["limit_mv"]
+        self._st_on = abs(round(value, 2)) >= limit
+        told: Evidence = {"label": "ECG", "st_mv": round(value, 2), "limit_mv": limit}
+        return Sign(
+            kind="st_change",
+            on=self._st_on,
+            onset_us=numeric.start_us,
+            end_us=None if self._st_on else numeric.start_us,
+            stream=numeric.stream,
+            simulated=numeric.simulated,
+            fields=told if self._st_on else {},
+        )
 
     def score(self, elapsed_us: int) -> news2.Score:
         """The early warning score now, of what is fresh."""

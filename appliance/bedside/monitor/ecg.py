@@ -27,6 +27,8 @@ from bedside.signal.lead import INTERNAL_HZ, QualitySecond
 from bedside.signal.rate import Rate
 from bedside.signal.rhythm import Episode
 
+PACING_HZ = 1000.0
+"""Below it pacing pulses leave no trace that could be told from noise (IEC 60601-2-27: 0.1 to 2 ms)."""
 WAVE_EVERY = 2
 WAVE_HZ = INTERNAL_HZ / WAVE_EVERY
 STALE_S = 5.0
@@ -70,6 +72,7 @@ class EcgStream:
         self._wave_numbers = WaveNumbers()
         self._stale_said_us: int | None = None
         self._newest_us: int | None = None
+        self._pacing_said = False
         self._dropped = 0
         self._dropped_said_us: int | None = None
 
@@ -145,8 +148,18 @@ class EcgStream:
     def _samples(self, first_index: int, values: Floats, leads: bool, out: Outbox) -> None:
         if not self._begun:
             self._base, self._begun = first_index, True
+            self._disclaim_pacing(first_index, out)
         for found in self._lead.feed(values):
             self._tell(found, leads, out)
+
+    def _disclaim_pacing(self, first_index: int, out: Outbox) -> None:
+        """Who looks for pacing must learn, once a stream, that nobody could see it."""
+        if self.info.rate_hz >= PACING_HZ or self._pacing_said:
+            return
+        self._pacing_said = True
+        why = "pulses of 0.1 to 2 ms cannot be resolved at this rate"
+        at_us = self._timeline.at(first_index)
+        self._say_finding("pacing_not_judged", at_us, {"rate_hz": self.info.rate_hz, "why": why}, out)
 
     def _new_lead(self) -> Lead:
         lead = Lead(self.info.rate_hz, self._judge, self._stage, self._windows)

@@ -126,7 +126,9 @@ class MotionMonitor:
             self._finding("posture", at_us, end_us, told, out)
         if second.fell and second.impact_index is not None:
             impact_us = self._timeline.at(self._base + second.impact_index)
-            evidence: Evidence = {"posture": str(second.posture), "still_s": (end_us - impact_us) / US_PER_S}
+            still_s = (end_us - impact_us) / US_PER_S
+            detail = f"lying still for {still_s:.0f} s after an impact"
+            evidence: Evidence = {"on": True, "detail": detail, "posture": str(second.posture), "still_s": still_s}
             self._finding("fall", impact_us, end_us, evidence, out)
         if self._seconds % EVERY_S == 0:
             known = [one for one in self._activity if one is not None]

@@ -278,7 +278,10 @@ class RespirationMonitor:
     def _say_apnoea(self, source: _Source, onset_us: int, end_us: int | None, known_us: int, out: Outbox) -> None:
         """Evidence that breaths ceased: sent after 20 s of silence, and again, superseding, when they return."""
         event_id = self._ids.event()
-        evidence: Evidence = {"since_s": (known_us - onset_us) / US_PER_S, "source": breaths.DIRECT}
+        silent_s = (known_us - onset_us) / US_PER_S
+        evidence: Evidence = {
+            "on": end_us is None, "silent_s": silent_s, "limit_s": breaths.APNOEA_S, "source": breaths.DIRECT,
+        }  # fmt: skip
         out.add(
             known_us,
             Finding(

@@ -428,7 +428,8 @@ def _plain(state: LeadState, chunk: Floats) -> bool:
     fill = state.fill
     if state.marks is not None or state.unseen is not None or fill.n_missing or not fill.started:
         return False
-    return float(chunk.dot(chunk)) < LIMIT_MV * LIMIT_MV  # NaN and infinity are not less
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(chunk.dot(chunk)) < LIMIT_MV * LIMIT_MV  # NaN and infinity are not less
 
 
 def _stacked(chains: Sequence[Chain]) -> Chain:

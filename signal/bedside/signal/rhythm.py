@@ -253,7 +253,9 @@ def _checked(new: RhythmInput) -> RhythmInput:
     clean_mv = new.clean_mv
     if clean_mv.ndim != 1 or clean_mv.dtype != np.float64:
         raise ValueError(f"clean_mv: expected float64 (n,), got {clean_mv.dtype} {clean_mv.shape}")
-    if math.isfinite(clean_mv.dot(clean_mv)):
+    with np.errstate(over="ignore", invalid="ignore"):
+        tame = math.isfinite(clean_mv.dot(clean_mv))
+    if tame:
         return new
     return replace(new, clean_mv=np.where(np.abs(clean_mv) < WILD_MV, clean_mv, np.nan))
 

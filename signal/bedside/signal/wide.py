@@ -199,7 +199,7 @@ def best_shift(around: Floats, shape: Floats) -> tuple[float, int]:
     sums /= n
     power -= sums
     values = np.correlate(around, shape)  # the shape has no mean
-    values /= np.sqrt(np.maximum(power, 1e-12, power), power)
+    values /= np.sqrt(np.maximum(power, 1e-12, out=power), out=power)
     at = int(values.argmax())
     return float(values[at]), at
 
