@@ -235,29 +235,28 @@ class Intake:
             earlier_offset_s=self._earlier_offset_s,
         )
         for one in spot.decode(uuid, payload, heard):
-            self._put(
-                Reading(
-                    wearable=self._wearable,
-                    patient=self._patient,
-                    code=one.code,
-                    time_us=one.taken_us,
-                    value=one.value,
-                    validity=one.validity,
-                    reason=one.reason,
-                    stored=one.stored,
-                )
-            )
+            self._read(one.code, one.value, one.validity, one.reason, one.taken_us, stored=one.stored)
 
-    def _read(self, code: Code, value: float | None, validity: Validity, reason: str | None, now_us: int) -> None:
+    def _read(
+        self,
+        code: Code,
+        value: float | None,
+        validity: Validity,
+        reason: str | None,
+        at_us: int,
+        *,
+        stored: bool = False,
+    ) -> None:
         self._put(
             Reading(
                 wearable=self._wearable,
                 patient=self._patient,
                 code=code,
-                time_us=now_us,
+                time_us=at_us,
                 value=value,
                 validity=validity,
                 reason=reason,
+                stored=stored,
             )
         )
 
