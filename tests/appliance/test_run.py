@@ -92,7 +92,7 @@ def test_a_frozen_gateway_is_said_by_the_annunciator(ward: RunningWard) -> None:
         until(lambda: ward.heard().count("lost") > before, "frozen for long, and nobody said so", 30)
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert "MONITORING STOPPED" in ward.text()
+    until(lambda: "MONITORING STOPPED" in ward.text(), "the terminal says what the annunciator heard")
     until(lambda: ward.heard()[-1] != "lost", "monitoring goes on")
 
 
