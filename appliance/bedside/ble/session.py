@@ -315,7 +315,7 @@ class WearableSession:
             await asyncio.wait((broken,), timeout=left_s)
             if broken.done():
                 return broken.result()
-            heard_s = max(heard_s, *self.intake.last_s.values(), heard_s)
+            heard_s = max((heard_s, *self.intake.last_s.values()))
         return "silent for long"
 
     async def _notify(self, client: BleakClient, uuid: str) -> None:
