@@ -17,7 +17,8 @@ from bedside.ble.ieee11073 import Number
 from bedside.ble.timeline import Timeline
 from bedside.core.codes import Code, StreamKind
 from bedside.core.errors import DecodeError
-from bedside.core.samples import Block, Contact, Gap, Item, Reading, StreamInfo, Validity
+from bedside.core.samples import Block, Contact, Gap, Item, Reading, Remark, StreamInfo, Validity
+from bedside.core.time import US_PER_S
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,12 @@ RATE_HZ_MAX = 60.0
 
 BURST_MAX = 300.0
 """Notifications at once: what a strap may have queued while the radio was busy."""
+
+CLOCK_TOLD_US = 600 * US_PER_S
+"""How often it is recorded how the wearable's clock runs beside ours; at a jump of it at once."""
+
+UNSET_NS = 30 * 86_400 * 1_000_000_000
+"""A clock that shows the month in which unset ones begin says nothing of the date."""
 
 MALFORMED_LOGGED_MAX = 5
 """Malformed packets of one characteristic that are logged one by one; later ones are only counted."""
@@ -87,6 +94,8 @@ class Intake:
         self._contact: dict[StreamKind, bool] = {}
         self._tokens = BURST_MAX
         self._tokens_s = 0.0
+        self._clock_told: int | None = None  # how many jumps of the clock were told …
+        self._clock_told_us = 0  # … and when that was
         self._zone_s = zone_s
         self._link_s = 0.0  # when the present link began
         self._now_s = 0.0
@@ -169,6 +178,7 @@ class Intake:
             self.counts.frames_late = timeline.late_frames
             return
         self._cause = None
+        self._tell_clock(frame.timestamp_ns_2000, timeline, stream, now_us)
         if (hole := placement.hole) is not None:
             self.counts.samples_missing += hole.n_samples
             self._put(
@@ -190,6 +200,32 @@ class Intake:
                 rate_hz=stream.rate_hz,
                 counts=frame.uv,
                 uncertainty_us=placement.uncertainty_us,
+            )
+        )
+
+    def _tell_clock(self, last_ns: int, timeline: Timeline, stream: StreamInfo, now_us: int) -> None:
+        """Both clocks side by side: with a sample's time, what the wearable's own clock showed is known for ever."""
+        fit, resets = timeline.fit, timeline.clock_resets
+        if fit is None or (self._clock_told == resets and now_us - self._clock_told_us < CLOCK_TOLD_US):
+            return
+        self._clock_told, self._clock_told_us = resets, now_us
+        unset_ns = last_ns - pmd.CLOCK_UNSET_NS
+        self._put(
+            Remark(
+                wearable=self._wearable,
+                patient=self._patient,
+                time_us=now_us,
+                kind="wearable_clock",
+                stream=stream.id,
+                evidence={
+                    "device_us_2000": fit.device_us,
+                    "time_us": fit.device_us + fit.offset_us,
+                    "drift_ppm": fit.drift_ppm,
+                    "uncertainty_us": fit.uncertainty_us,
+                    "resets": resets,
+                    "date_set": not 0 <= unset_ns < UNSET_NS,
+                    "measured_rate_hz": round(timeline.measured_rate_hz, 4),
+                },
             )
         )
 

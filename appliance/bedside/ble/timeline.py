@@ -2,20 +2,18 @@
 
 Each frame says when its *last* sample was taken by the wearable's clock. From two frames' stamps follows how many
 samples lie between them, so a lost frame is a gap of known length; nothing is stretched over it. The wearable's
-clock is mapped to ours by the smallest delay seen in the last minutes: packets can be late, never early.
+clock is mapped to ours by `clock_model`. How long a sample lasts by the wearable's clock is measured too: few sample
+at their nominal rate, and over a lost hour a part in a thousand would be 470 samples.
 
 Pure: no clock, file, socket or asyncio; arrival times are passed in.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
+from bedside.ble.clock_model import ClockModel, Fit
 from bedside.core.time import US_PER_S
-
-OFFSET_WINDOW_US = 300 * US_PER_S
-"""How long the fastest packet counts: long enough to meet a fast one, short enough that 50 ppm drift stay 15 ms."""
 
 LEAD_US = 5 * US_PER_S
 """A stamp this far ahead of the fastest packet so far is no early packet: the wearable's clock was set forward."""
@@ -23,8 +21,13 @@ LEAD_US = 5 * US_PER_S
 LAG_US = 60 * US_PER_S
 """Packets held back for longer than this, with samples missing before them, are taken for a clock that stood still."""
 
-DELAY_US = 50_000
-"""What is not known of the fastest packet's delay: one connection interval of a thrifty strap."""
+RATE_OFF_MAX = 0.01
+"""A sample that lasts longer or shorter than this share of its nominal time is of stamps that are wrong."""
+
+RATE_SAMPLES = 8_192
+"""The measured rate begins as if so many samples had come at the nominal one …"""
+RATE_SAMPLES_MAX = 16 * RATE_SAMPLES
+"""… and forgets half of its past when it has seen so many."""
 
 LATE_FRAMES_MAX = 3
 """So many frames in a row from before the last one are no stragglers: the clock went back."""
@@ -61,15 +64,27 @@ class Timeline:
     def __init__(self, rate_hz: float, first_index: int = 0, resumed_us: int | None = None) -> None:
         self.rate_hz = rate_hz
         self.next_index = first_index
+        self.clock = ClockModel()
+        self.fit: Fit | None = None  # the wearable's clock as of the newest frame
+        self.clock_resets = 0
         self.late_frames = 0  # told apart from gaps: their samples were declared lost already
-        self._period_ns = 1e9 / rate_hz
+        self._nominal_ns = 1e9 / rate_hz
+        self._measured_ns, self._measured_samples = round(RATE_SAMPLES * self._nominal_ns), RATE_SAMPLES
         self._last_ns: int | None = None
         self._arrived_us = 0
         self._end_us = resumed_us or 0  # our time just after the last placed sample
         self._resumed_us = resumed_us
         self._late_in_a_row = 0
-        self._offsets: deque[tuple[int, int]] = deque()  # (arrival, offset), offsets rising: a sliding minimum
-        self._offset_max_us = 0
+
+    @property
+    def measured_rate_hz(self) -> float:
+        """Samples a second by the wearable's own clock."""
+        return 1e9 / self._period_ns
+
+    @property
+    def _period_ns(self) -> float:
+        low, high = self._nominal_ns * (1 - RATE_OFF_MAX), self._nominal_ns * (1 + RATE_OFF_MAX)
+        return min(high, max(low, self._measured_ns / self._measured_samples))
 
     def place(self, *, last_ns: int, n_samples: int, arrived_us: int, cause: str) -> Placement | None:
         """Index and time of a frame of `n_samples`; None when it repeats or precedes what was already placed.
@@ -87,14 +102,15 @@ class Timeline:
                 return None
             missing = round(step_ns / self._period_ns) - n_samples
             if self._follows(missing, n_samples):
-                hole_samples = 0
-            elif missing > 0 and self._believable(arrived_us - last_ns // 1000):
+                self._measure(step_ns, n_samples)
+            elif missing > 0 and self._believable(last_ns // 1000, arrived_us):
                 hole_samples = missing
             else:  # the clock went back, or jumped: only our own time can say how long it was
                 cause = "clock_reset"
                 elapsed = round((arrived_us - self._arrived_us) * 1000 / self._period_ns) - n_samples
                 hole_samples = elapsed if elapsed > n_samples // 2 else 0
-                self._offsets.clear()
+                self.clock.reset()
+                self.clock_resets += 1
         return self._placed(last_ns, n_samples, arrived_us, hole_samples, cause)
 
     def _follows(self, missing: int, n_samples: int) -> bool:
@@ -104,13 +120,21 @@ class Timeline:
         """
         return missing == 0 if n_samples < 16 else abs(missing) <= max(2, n_samples // 32)
 
-    def _believable(self, offset_us: int) -> bool:
+    def _measure(self, step_ns: int, n_samples: int) -> None:
+        """A frame that follows the last one says how long its samples took."""
+        self._measured_ns += step_ns
+        self._measured_samples += n_samples
+        if self._measured_samples > RATE_SAMPLES_MAX:
+            self._measured_ns //= 2
+            self._measured_samples //= 2
+
+    def _believable(self, device_us: int, arrived_us: int) -> bool:
         """Does a stamp fit the clock as it ran so far? Packets can be late, for as long as a radio keeps them."""
-        return not self._offsets or -LEAD_US <= offset_us - self._offsets[0][1] <= LAG_US
+        return -LEAD_US <= self.clock.lateness_us(device_us, arrived_us) <= LAG_US
 
     def _placed(self, last_ns: int, n_samples: int, arrived_us: int, hole_samples: int, cause: str) -> Placement:
-        offset_us, spread_us = self._offset(arrived_us, arrived_us - last_ns // 1000)
-        end_us = last_ns // 1000 + offset_us + round(self._period_ns / 1000)
+        fit = self.fit = self.clock.observe(last_ns // 1000, arrived_us)
+        end_us = last_ns // 1000 + fit.offset_us + round(self._period_ns / 1000)
         start_us = end_us - round(n_samples * self._period_ns / 1000)
         if self._last_ns is None and self._resumed_us is not None:
             hole_samples = max(0, round((start_us - self._resumed_us) * 1000 / self._period_ns))
@@ -122,14 +146,4 @@ class Timeline:
         self.next_index = first_index + n_samples
         self._last_ns, self._arrived_us, self._end_us = last_ns, arrived_us, end_us
         self._late_in_a_row = 0
-        return Placement(first_index, start_us, DELAY_US + spread_us, hole)
-
-    def _offset(self, arrived_us: int, offset_us: int) -> tuple[int, int]:
-        """The smallest offset of the window, and how far this one lies above it."""
-        offsets = self._offsets
-        while offsets and offsets[-1][1] >= offset_us:
-            offsets.pop()
-        offsets.append((arrived_us, offset_us))
-        while offsets[0][0] < arrived_us - OFFSET_WINDOW_US:
-            offsets.popleft()
-        return offsets[0][1], min(offset_us - offsets[0][1], LAG_US)
+        return Placement(first_index, start_us, fit.uncertainty_us, hole)

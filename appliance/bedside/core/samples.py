@@ -131,4 +131,19 @@ class Gap:
     cause: str  # "link_lost", "packets_lost", "malformed_packet", "clock_reset", "restart"
 
 
-Item: TypeAlias = Block | Reading | Contact | LinkChange | Gap
+Plain: TypeAlias = "dict[str, bool | int | float | str | None]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """What a session found out about its wearable; it becomes a finding of `kind` with `evidence`, no name in it."""
+
+    wearable: str
+    patient: str
+    time_us: int
+    kind: str  # "wearable_clock", "battery_night", "stored_review", "back_fill"
+    evidence: Plain
+    stream: str | None = None
+
+
+Item: TypeAlias = Block | Reading | Contact | LinkChange | Gap | Remark

@@ -8,6 +8,7 @@ never look like health.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ from bedside.core.samples import (
     Item,
     LinkChange,
     Reading,
+    Remark,
     StreamInfo,
     Validity,
 )
@@ -107,6 +109,9 @@ class PatientMonitor:
                 self._reading(item, out)
             case Contact():
                 self._contact(item, out)
+            case Remark():
+                told = {"wearable": item.wearable, **item.evidence}
+                out.add(item.time_us, self._finding(item.kind, item.stream, item.time_us, told))
             case LinkChange():
                 out.add(
                     item.time_us,
@@ -417,7 +422,7 @@ class PatientMonitor:
         )
 
     def _finding(
-        self, kind: str, stream: str | None, at_us: int, evidence: dict[str, bool | int | float | str]
+        self, kind: str, stream: str | None, at_us: int, evidence: Mapping[str, bool | int | float | str | None]
     ) -> Event:
         return Finding(
             id=self._ids.event(),
