@@ -36,8 +36,9 @@ lint: $(VENV)/test.stamp ## style, types, and the direction of imports
 evaluate: $(VENV)/test.stamp ## score the live path on annotated recordings: DATA=DIR (default ../shared/data)
 	$(BIN)/bedside evaluate beats $(DATA)/mitdb --write
 
-train: $(VENV)/train.stamp ## make the model files anew from DATA/mitdb
-	$(BIN)/bedside train beats --data $(DATA)/mitdb --out models
+train: $(VENV)/train.stamp ## make the model files anew from DATA; BEDSIDE_SIGN_WITH=FILE signs them
+	$(BIN)/bedside train beats --data $(DATA) --out models
+	$(BIN)/bedside train rhythm --data $(DATA) --out models
 
 bench: $(VENV)/test.stamp ## cost and latency on this machine
 	$(BIN)/bedside bench

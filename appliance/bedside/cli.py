@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "recipient": ("bedside.network.cli:recipient", "The care team elsewhere: open sealed alerts."),
     "doctor": ("bedside.provisioning.doctor:doctor", "What is wrong with this box, and what to do."),
     "trace": ("bedside.compliance.trace:trace", "Which test proves which requirement."),
+    "models": ("bedside.models.models_cli:models", "Sign, check, install, compare and roll back the models."),
     "train": ("bedside.models.cli:train", "Train the models anew (needs the `train` extra)."),
     "gateway": ("bedside.commands:gateway", "Only the gateway (the supervisor starts it)."),
     "dashboard": ("bedside.dashboard.cli:dashboard", "Only the dashboard (the supervisor starts it)."),

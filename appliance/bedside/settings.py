@@ -166,6 +166,9 @@ class Settings(BaseSettings):
     muted: bool = Field(default=False, description="no sound from this box; said on every screen")
     epoch_s: int = Field(default=3600, ge=60, le=86400, description="length of an attestation epoch")
     slot_s: int = Field(default=10, ge=1, le=60, description="one envelope leaves to the operator in every slot")
+    signers: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = Field(
+        default=(), description="public keys (Ed25519, hex) that may sign models, beside the release key"
+    )
     patients: tuple[PatientSetting, ...] = Field(default=(), description="who is monitored, with which wearables")
 
     @classmethod

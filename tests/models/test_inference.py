@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,33 +16,83 @@ import numpy as np
 import pytest
 
 from bedside.core.errors import SetupError
-from bedside.models import inference, shipped
+from bedside.models import checking, inference, shipped
 from bedside.models.inference import Manifest, Model
-from bedside.models.train import fixed_windows, outputs_digest
+from bedside.models.outputs import fixed_windows, outputs_digest
 
 pytestmark = pytest.mark.requirement("MOD-001", "MOD-003")
 
 SHIPPED = shipped.path("beats")
 CONTENT = SHIPPED.read_bytes()
 MODEL = Model.load(SHIPPED)
-ENTRY = Manifest.load(SHIPPED.parent / "manifest.json").entries[0]
+MANIFEST = Manifest.load(SHIPPED.parent / "manifest.json")
+ENTRY = next(entry for entry in MANIFEST.entries if entry.name == "beats")
+RUNTIMES = [name for name in inference.RUNTIMES if importlib.util.find_spec(name) is not None]
 
 
 def placed(folder: Path, content: bytes) -> Path:
     """`content` as a model file beside the real manifest."""
-    (folder / "manifest.json").write_bytes((SHIPPED.parent / "manifest.json").read_bytes())
+    for name in ("manifest.json", "manifest.sig"):
+        (folder / name).write_bytes((SHIPPED.parent / name).read_bytes())
     (folder / "beats.tflite").write_bytes(content)
     return folder / "beats.tflite"
 
 
-def test_the_committed_model_has_the_digest_of_its_bytes() -> None:
-    assert MODEL.digest == hashlib.sha256(CONTENT).hexdigest()
-    assert len(CONTENT) < 100_000
+@pytest.mark.parametrize("name", checking.NAMES)
+def test_every_committed_model_has_the_digest_of_its_bytes_and_is_small(name: str) -> None:
+    content = shipped.path(name).read_bytes()
+    assert Model.load(shipped.path(name)).digest == hashlib.sha256(content).hexdigest()
+    assert len(content) < 100_000
 
 
-def test_the_outputs_over_10_000_fixed_windows_are_the_committed_ones() -> None:
-    manifest = json.loads((SHIPPED.parent / "manifest.json").read_text())
-    assert outputs_digest(MODEL) == manifest["models"]["beats"]["outputs_sha256"]
+def test_the_manifest_lists_the_models_that_bedside_runs_and_no_others() -> None:
+    assert sorted(entry.name for entry in MANIFEST.entries) == sorted(checking.NAMES)
+
+
+@pytest.mark.parametrize("name", checking.NAMES)
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_outputs_over_10_000_fixed_windows_are_the_committed_ones(
+    name: str, runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "RUNTIMES", (runtime,))
+    assert outputs_digest(Model.load(shipped.path(name))) == promised(name).outputs_sha256
+
+
+@pytest.mark.parametrize("name", checking.NAMES)
+@pytest.mark.parametrize("threads", [2, 4])
+def test_more_threads_give_the_same_bytes(name: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = fixed_windows(promised(name).n_inputs, 1000)
+    alone = Model.load(shipped.path(name)).run(rows)
+    monkeypatch.setattr(inference, "_runtime", with_threads(threads))
+    np.testing.assert_array_equal(Model.load(shipped.path(name)).run(rows), alone)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", checking.NAMES)
+@pytest.mark.parametrize("threads", [2, 4])
+def test_more_threads_give_the_same_bytes_over_all_fixed_windows(
+    name: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "_runtime", with_threads(threads))
+    assert outputs_digest(Model.load(shipped.path(name))) == promised(name).outputs_sha256
+
+
+def promised(name: str) -> inference.Entry:
+    return next(entry for entry in MANIFEST.entries if entry.name == name)
+
+
+def with_threads(n: int) -> Callable[[], tuple[object, str]]:
+    """The runtime, whose interpreters have `n` threads whatever they are asked for."""
+    module, label = inference._runtime()
+
+    class Threads:
+        OpResolverType = module.OpResolverType
+
+        @staticmethod
+        def Interpreter(**options: object) -> object:
+            return module.Interpreter(**{**options, "num_threads": n})
+
+    return lambda: (Threads, label)
 
 
 def test_the_digest_of_the_outputs_notices_one_step_in_one_output() -> None:
@@ -62,28 +114,6 @@ def test_an_output_does_not_depend_on_what_stands_beside_it_in_the_batch() -> No
     assert MODEL.run(rows[:0]).shape == (0, 2)
 
 
-def test_the_outputs_are_the_same_bytes_with_one_two_and_four_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = fixed_windows(MODEL.n_inputs, 1000)
-    expected = MODEL.run(rows).tobytes()
-    module, _ = inference._runtime()
-    asked = []
-
-    class Threads:
-        OpResolverType = module.OpResolverType
-
-        def __init__(self, n: int) -> None:
-            self.n = n
-
-        def Interpreter(self, **options: object) -> object:
-            asked.append(self.n)
-            return module.Interpreter(**{**options, "num_threads": self.n})
-
-    for n in (1, 2, 4):
-        monkeypatch.setattr(inference, "_runtime", lambda n=n: (Threads(n), "test"))
-        assert Model.load(SHIPPED).run(rows).tobytes() == expected
-    assert set(asked) == {1, 2, 4}
-
-
 def test_the_fixed_windows_are_those_of_the_stated_rule() -> None:
     x, values = 1, []
     for _ in range(12):
@@ -98,7 +128,7 @@ def test_probabilities_follow_the_curves_of_the_manifest(tmp_path: Path) -> None
     manifest["models"]["beats"]["calibration"] = [[2.0, -1.0], [1.0, 0.0]]
     path = placed(tmp_path, CONTENT)
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    calibration = Model.load(path).calibration
+    calibration = Model.load(path, Manifest.unsigned(tmp_path / "manifest.json")).calibration
     assert calibration.probability(0, 0.5) == 0.5
     assert calibration.probability(1, 0.0) == 0.5
     assert inference.Calibration().probability(0, 1e9) < 1 <= inference.Calibration().probability(0, 1e9) + 1e-9
@@ -191,8 +221,10 @@ def test_a_listed_model_of_another_shape_than_promised_is_refused(change: dict[s
 def test_a_damaged_manifest_is_refused(tmp_path: Path, text: str) -> None:
     path = placed(tmp_path, CONTENT)
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(SetupError, match="manifest"):
+    with pytest.raises(SetupError, match="signature is of other bytes"):
         Model.load(path)
+    with pytest.raises(SetupError, match="damaged"):
+        Manifest.unsigned(tmp_path / "manifest.json")
 
 
 def test_a_missing_manifest_is_refused(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from bedside.core.errors import SetupError
 from bedside.models import shipped
 from bedside.models.beats import BeatClassifier
 from bedside.models.inference import Entry, Model
+from bedside.models.outputs import outputs_digest
 from bedside.models.rhythm import HOP, LABELS, RhythmJudge, RhythmOpinion
 from bedside.models.rhythm_corpus import heard
 from bedside.models.rhythm_features import NAMES, WINDOW, RhythmWindow, describe
 from bedside.models.rhythm_scale import quantised
-from bedside.models.train import outputs_digest
 from bedside.models.windows import FS_HZ, Floats
 
 pytestmark = pytest.mark.requirement("MOD-002", "SIG-001")

@@ -69,6 +69,7 @@ class EcgStream:
         self._open: dict[str, str] = {}  # rhythm label -> id of its newest event
         self._ventricular: deque[int] = deque(maxlen=1000)  # stream indices
         self._judged = False
+        self._model_out = False  # the beat model failed, and no beat was judged since
         self._wave_numbers = WaveNumbers()
         self._stale_said_us: int | None = None
         self._newest_us: int | None = None
@@ -189,8 +190,9 @@ class EcgStream:
         known_us = self._at(found.known)
         self._show(found, out)
         if found.model_failed is not None:
-            self._judged = False
-            self._say_finding("model_failed", known_us, {"model": "beats", "error": found.model_failed}, out, known_us)
+            self._judged, self._model_out = False, True
+            failure: Evidence = {"on": True, "model": "beats", "error": found.model_failed}
+            self._say_finding("model_failed", known_us, failure, out, known_us)
         for index in found.retracted:
             self._say_finding("beat_retracted", self._at(index), {"index": self._base + index}, out, known_us)
         for beat in found.beats:
@@ -231,6 +233,9 @@ class EcgStream:
 
     def _say_beat(self, beat: LeadBeat, known_us: int, out: Outbox) -> None:
         self._judged = beat.judged
+        if beat.judged and self._model_out:
+            self._model_out = False
+            self._say_finding("model_failed", known_us, {"on": False, "model": "beats"}, out, known_us)
         if beat.symbol == "V":
             self._ventricular.append(self._base + beat.index)
         out.add(

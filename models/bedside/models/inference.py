@@ -2,7 +2,7 @@
 
 Both are held to their *built-in* kernels, one thread: with the XNNPACK delegate, which each would take by
 default, one output in six is a step off. The bytes of a model are known before the interpreter sees them:
-the interpreter is C++ that trusts its file, so a file whose SHA-256 is not in `manifest.json` never gets there.
+the interpreter is C++ that trusts its file, so a file whose SHA-256 no signed `manifest.json` names never gets there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import math
 import threading
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
@@ -21,12 +22,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bedside.core.errors import SetupError
+from bedside.models import signing
 
 Int8s: TypeAlias = npt.NDArray[np.int8]
 
 RUNTIMES: Final = ("tflite_runtime", "ai_edge_litert")
 KERNELS: Final = "builtin"
 MODEL_BYTES_MAX: Final = 1 << 20
+MANIFEST_BYTES_MAX: Final = 1 << 16
 _MAGIC: Final = b"TFL3"  # file identifier of the TensorFlow Lite flatbuffer, bytes 4 to 8
 LOGIT_MAX: Final = 30.0
 _BATCH: Final = 32  # rows that one call of the interpreter takes when there are so many
@@ -55,19 +58,36 @@ class Entry:
     n_inputs: int
     n_outputs: int
     calibration: Calibration = Calibration()
+    outputs_sha256: str = ""  # of the outputs over `outputs.fixed_windows`
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The models that may be run, by the digest of their bytes."""
+    """The models that may be run, by the digest of their bytes. `signer`: the key (hex) that vouches for it."""
 
     entries: tuple[Entry, ...]
+    signer: str | None = None
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Raises `SetupError` when the file is missing or is no manifest."""
+    def load(cls, path: Path, more_keys: Callable[[], Collection[str]] | None = None) -> Self:
+        """Read a signed manifest. `more_keys`: signers beside the release keys; by default those of the settings.
+
+        Raises `SetupError` when a file is missing, it is no manifest, or nobody who is believed signed it.
+        """
+        content = _content(path)
+        signer = signing.checked(content, path, more_keys)
+        return cls(cls.parse(content, path).entries, signer)
+
+    @classmethod
+    def unsigned(cls, path: Path) -> Self:
+        """For training and tests alone: what `path` says, whoever wrote it. Raises `SetupError`."""
+        return cls.parse(_content(path), path)
+
+    @classmethod
+    def parse(cls, content: bytes, path: Path) -> Self:
+        """What the bytes of the manifest `path` say, whoever wrote them. Raises `SetupError`."""
         try:
-            models = json.loads(path.read_text())["models"]
+            models = json.loads(content)["models"]
             entries = tuple(
                 Entry(
                     name=str(name),
@@ -76,18 +96,28 @@ class Manifest:
                     n_inputs=int(facts["n_inputs"]),
                     n_outputs=int(facts["n_outputs"]),
                     calibration=Calibration(tuple((float(a), float(b)) for a, b in facts.get("calibration", ()))),
+                    outputs_sha256=str(facts.get("outputs_sha256", "")),
                 )
                 for name, facts in models.items()
             )
-        except OSError as error:
-            raise SetupError(f"model manifest {path}: {error.strerror or error}", hint=_HINT) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise SetupError(f"model manifest {path}: damaged ({type(error).__name__})", hint=_HINT) from error
         return cls(entries)
 
     def entry(self, digest: str) -> Entry | None:
         """The model with these bytes, or None."""
         return next((entry for entry in self.entries if entry.sha256 == digest), None)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MANIFEST_BYTES_MAX + 1)
+    except OSError as error:
+        raise SetupError(f"model manifest {path}: {error.strerror or error}", hint=_HINT) from error
+    if len(content) > MANIFEST_BYTES_MAX:
+        raise SetupError(f"model manifest {path}: more than {MANIFEST_BYTES_MAX} bytes", hint=_HINT)
+    return content
 
 
 class Model:
@@ -112,10 +142,10 @@ class Model:
 
     @classmethod
     def load(cls, path: Path, manifest: Manifest | None = None) -> Self:
-        """Read a model. `manifest`: by default the `manifest.json` beside the file.
+        """Read a model. `manifest`: by default the signed `manifest.json` beside the file.
 
-        Raises `SetupError` when the file is missing, damaged, cut, of another shape, or not in the manifest,
-        and when no runtime is installed.
+        Raises `SetupError` when the file is missing, damaged, cut, of another shape, not in the manifest or there
+        under another name, when nobody who is believed signed the manifest, and when no runtime is installed.
         """
         path = Path(path)
         try:
@@ -133,6 +163,8 @@ class Model:
             raise SetupError(
                 f"model {path}: SHA-256 {digest[:16]}… is not in the manifest, so it is damaged or not ours", hint=_HINT
             )
+        if entry.name != path.stem:
+            raise SetupError(f"model {path}: this is the model {entry.name}, so files were swapped", hint=_HINT)
         return cls(entry, content)
 
     def run(self, batch: Int8s) -> Int8s:

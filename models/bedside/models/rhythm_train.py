@@ -23,12 +23,12 @@ import numpy.typing as npt
 from bedside.models import network, perceptrons, rhythm_cards, rhythm_corpus, shipped
 from bedside.models.beats import BeatClassifier
 from bedside.models.inference import Entry, Model
+from bedside.models.outputs import outputs_digest
 from bedside.models.perceptrons import Floats, Net
 from bedside.models.rhythm import LABELS
 from bedside.models.rhythm_corpus import Strips
 from bedside.models.rhythm_features import NAMES, Int8s
 from bedside.models.rhythm_scale import INPUT_STEPS, STEPS_A_SPREAD, quantised
-from bedside.models.train import outputs_digest
 
 Say: TypeAlias = Callable[[str], None]
 SEED: Final = 20260102
@@ -133,7 +133,7 @@ def build(content: bytes) -> Model:
 def strips_in(folder: Path) -> Strips:
     """The strips of `folder`, or of its `cinc2017`, through the live path with the shipped beat model."""
     place = folder / "cinc2017" if (folder / "cinc2017").is_dir() else folder
-    return rhythm_corpus.read(place, BeatClassifier(Model.load(shipped.path("beats"))))
+    return rhythm_corpus.read(place, BeatClassifier(shipped.for_training("beats")))
 
 
 def train_rhythm(folder: Path, out: Path, say: Say, seed: int = SEED) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def train_rhythm(folder: Path, out: Path, say: Say, seed: int = SEED) -> dict[st
         "inputs": len(NAMES),
         "labels": list(LABELS),
         "runtime": model.runtime,
-        "beats_sha256": Model.load(shipped.path("beats")).digest,
+        "beats_sha256": shipped.for_training("beats").digest,
         "strips": {label: int(np.sum(strips.labels == place)) for place, label in enumerate(LABELS)},
         "skipped": [list(one) for one in strips.skipped],
         "windows_not_judged": int(np.sum(~strips.judged)),

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from bedside.models import augment, calibration, cards, corpus, intervals, network, opinion
 from bedside.models.features import NAMES, Int8s
 from bedside.models.inference import Entry, Model
+from bedside.models.outputs import outputs_digest
 from bedside.models.scoring import Counts, count, folds, interval
 
 log = logging.getLogger(__name__)
@@ -381,25 +382,6 @@ def calibrated(judged: tuple[Judged, ...]) -> dict[str, Any]:
     judged_ones = (symbols != "Q") & np.isin(labels, list("NSV"))
     facts["coverage"] = calibration.coverage(of_symbol[judged_ones], (symbols == labels)[judged_ones])
     return facts
-
-
-def fixed_windows(n_inputs: int, n: int = 10_000) -> Int8s:
-    """The windows over which the digest of a model's outputs is committed, by a rule that anyone can repeat.
-
-    x = 1; for each value, row by row: x = (1664525 x + 1013904223) mod 2**32 (Numerical Recipes); the value is
-    (x >> 16) mod 255 - 127.
-    """
-    mask, x, values = (1 << 32) - 1, 1, bytearray(n * n_inputs)
-    for at in range(n * n_inputs):
-        x = (1664525 * x + 1013904223) & mask
-        values[at] = (x >> 16) % 255
-    steps = np.frombuffer(bytes(values), dtype=np.uint8).astype(np.int16) - 127
-    return steps.astype(np.int8).reshape(n, n_inputs)
-
-
-def outputs_digest(model: Model) -> str:
-    """SHA-256 of the outputs over `fixed_windows`: equal for every runtime that may run the model."""
-    return hashlib.sha256(model.run(fixed_windows(model.n_inputs)).tobytes()).hexdigest()
 
 
 def _agreement(model: Model, heads: tuple[network.Head, ...], table: Table) -> dict[str, float]:

@@ -154,10 +154,13 @@ def _look_at_models() -> tuple[str | None, tuple[str, ...]]:
     from bedside.models import shipped
     from bedside.models.inference import Model
 
-    try:
-        return Model.load(shipped.path("beats")).runtime, ()
-    except SetupError as error:
-        return None, (str(error),)
+    runtime, errors = None, []
+    for name in ("beats", "rhythm"):
+        try:
+            runtime = Model.load(shipped.path(name)).runtime
+        except SetupError as error:
+            errors.append(str(error))
+    return runtime, tuple(errors)
 
 
 def _port_free(port: int) -> bool:
