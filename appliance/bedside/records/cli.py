@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+_FORMATS = ("wfdb", "edf", "fhir", "csv", "pdf")
 _HOME = click.option("--home", "home_path", default=None, help="Data folder; default: BEDSIDE_HOME or the user's own.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 
@@ -112,10 +113,24 @@ def passphrase(home_path: str | None, remove: bool) -> None:
 @click.argument("patient")
 @click.option("--from", "start", required=True, help="UTC, such as 2026-01-31T14:02:10.")
 @click.option("--to", "end", required=True, help="UTC; at most 48 h later.")
-@click.option("--format", "form", type=click.Choice(["wfdb", "edf", "fhir", "csv"]), default="wfdb", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["wfdb", "edf", "fhir", "csv", "pdf"]), default="wfdb", show_default=True
+)
 @click.option("--out", "folder", required=True, type=click.Path(path_type=Path), help="A new folder.")
+@click.option("--named", is_flag=True, help="PDF: print the patient's name and bed, too.")
+@click.option("--paper", type=click.Choice(["A4", "LETTER"]), default="A4", show_default=True, help="PDF: the sheet.")
 @_JSON
-def export(home_path: str | None, patient: str, start: str, end: str, form: str, folder: Path, as_json: bool) -> None:
+def export(
+    home_path: str | None,
+    patient: str,
+    start: str,
+    end: str,
+    form: str,
+    folder: Path,
+    named: bool,
+    paper: str,
+    as_json: bool,
+) -> None:
     """Write a patient's samples and what was found in them, for other programs. It is put into the audit first.
 
     PATIENT is the surrogate id that `bedside records show` lists. Stop the gateway first: only who can write the audit
@@ -147,6 +162,8 @@ def export(home_path: str | None, patient: str, start: str, end: str, form: str,
             folder=folder,
             actor=f"user {getpass.getuser()}",
             now_us=clock.now_us(),
+            named=named,
+            paper=paper,
         )
     finally:
         store.close()

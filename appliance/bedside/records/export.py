@@ -1,7 +1,8 @@
-"""Records out of the box: a patient and a time range as WFDB, EDF+, FHIR or CSV, each an act that is audited first.
+"""Records out of the box: a patient and a time range as WFDB, EDF+, FHIR, CSV or PDF; each act is audited first.
 
-Files name the patient by her surrogate id alone. Missing samples stay missing: the value that WFDB
-reserves for them; in EDF, which has none, the digital minimum and an annotation "gap"; in CSV nothing.
+Files name the patient by her surrogate id alone, but for a PDF that was asked for with her name. Missing samples
+stay missing: the value that WFDB reserves for them; in EDF, which has none, the digital minimum and an annotation
+"gap"; in CSV nothing.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from bedside.core.time import iso_utc
 from bedside.records.excerpt import Segment, names_of, newest_words, segments_of
 from bedside.records.reader import Records
 
-FORMATS = ("wfdb", "edf", "fhir", "csv")
+FORMATS = ("wfdb", "edf", "fhir", "csv", "pdf")
 RANGE_US_MAX = 48 * 3_600_000_000
 _EVENTS_MAX = 10_000_000
 _EDF_MIN, _EDF_MAX = -32768, 32767
 Keep: TypeAlias = Callable[[Audit], None]
+Writer: TypeAlias = Callable[[Sequence[Segment], Sequence[Event], Path], list[Path]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,14 @@ def export(
     folder: Path,
     actor: str,
     now_us: int,
+    named: bool = False,
+    paper: str = "A4",
 ) -> Exported:
     """Write `[start_us, end_us)` of a patient into `folder`, which must be empty or new.
 
-    `keep` makes an audit event durable; it is called before the first file is made, and when all are
-    there. Raises `SetupError` (nothing there, no such patient, folder not empty), `StoreError` (damage).
+    `named` and `paper` (A4, LETTER) are for PDF alone. `keep` makes an audit event durable; it is called before
+    the first file is made, and when all are there. Raises `SetupError` (nothing there, no such patient, folder
+    not empty), `StoreError` (damage).
     """
     _check(records, patient, start_us, end_us, form, folder)
     segments: list[Segment] = []
@@ -64,17 +69,20 @@ def export(
         segments += segments_of(records.blocks(info.id, start_us, end_us), start_us, end_us)
     events = newest_words(records.events(patient, start_us, end_us, limit=_EVENTS_MAX))
     samples = sum(int(np.count_nonzero(one.counts != MISSING)) for one in segments)
-    if not segments and (form not in ("csv", "fhir") or not events):
+    if not segments and (form in ("wfdb", "edf") or not events):
         raise SetupError(
             f"patient {patient} has no samples from {iso_utc(start_us)} to {iso_utc(end_us)}",
             hint="`bedside records show` tells from when to when there are records; nothing was written",
         )
     detail: Evidence = {"format": form, "start": iso_utc(start_us), "end": iso_utc(end_us), "samples": samples}
+    if form == "pdf":
+        detail |= {"named": named, "paper": paper}
     act = Audit(id=ids.event(), patient=patient, start_us=now_us, actor=actor, action="export", detail=detail)
+    writer = _WRITERS.get(form) or _pdf_writer(records, act, start_us, end_us, named=named, paper=paper)
     keep(act)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        files = _WRITERS[form](segments, events, folder)
+        files = writer(segments, events, folder)
         hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     except OSError as error:
         raise SetupError(
@@ -260,7 +268,26 @@ def _event_row(event: Event) -> tuple[str, ...]:
     return iso_utc(event.start_us), end, event.type, what, event.stream or "", event.id
 
 
-_WRITERS: dict[str, Callable[[Sequence[Segment], Sequence[Event], Path], list[Path]]] = {
+def _pdf_writer(records: Records, act: Audit, start_us: int, end_us: int, *, named: bool, paper: str) -> Writer:
+    from bedside.printing.page import Paper
+    from bedside.printing.report import report_pdf
+    from bedside.records.paper import origin_of, report_of, who_of
+
+    if paper not in Paper.__members__:
+        raise SetupError(f"paper {paper!r} is not known", hint=f"one of {', '.join(Paper.__members__)}")
+    patient = next(one for one in records.patients() if one.id == act.patient)
+
+    def write(segments: Sequence[Segment], events: Sequence[Event], folder: Path) -> list[Path]:
+        origin = origin_of(records, events, actor=act.actor, now_us=act.start_us, act=act.id)
+        report = report_of(who_of(patient, named=named), origin, segments, events, start_us, end_us)
+        path = folder / "report.pdf"
+        path.write_bytes(report_pdf(report, Paper[paper]))
+        return [path]
+
+    return write
+
+
+_WRITERS: dict[str, Writer] = {
     "wfdb": _write_wfdb,
     "edf": _write_edf,
     "fhir": _write_fhir,

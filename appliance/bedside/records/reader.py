@@ -200,6 +200,11 @@ class Records:
         """The state and the database at one moment: a reader looks both up anew."""
         return self.snapshot()
 
+    def head(self) -> tuple[int, bytes]:
+        """The log's size and root as this reader knows it."""
+        with self._lock:
+            return self._state.frontier.size, self._state.frontier.root()
+
     def close(self) -> None:
         """Release the database. Safe to call twice."""
         with self._lock:
