@@ -146,6 +146,20 @@ def test_the_ordered_intervals_are_the_plain_ones(beats: list[tuple[float | None
         assert np.isfinite(numbers).all()
         tempo.learn(rr_s, numbers[0] - 0.8, odd)
     assert tempo.ordered == sorted(tempo.plain)
+    assert tempo.n_early == sum(tempo.early)
+    assert tempo.top == sorted(tempo.log_plain)
+    for lag, apart in enumerate(tempo.apart, 1):
+        anew = [abs(a - b) for a, b in zip(tempo.log_plain[lag:], tempo.log_plain, strict=False)]
+        assert apart == sorted(anew), f"distances {lag} beats apart"
+
+
+def test_a_copy_of_a_tempo_goes_its_own_way() -> None:
+    tempo = tempo_after([0.8, 0.9, 0.7] * 20, [False] * 60)
+    before, twin = tempo.numbers(0.6), tempo.copy()
+    for rr_s in (0.3, 1.4, 0.5) * 15:
+        twin.learn(rr_s, -0.5, odd=False)
+    assert tempo.numbers(0.6) == before
+    assert twin.numbers(0.6) != before
 
 
 def test_the_int8_rule_rounds_halves_to_even() -> None:

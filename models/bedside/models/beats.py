@@ -9,8 +9,9 @@ not depend on how the stream was cut into blocks.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -90,10 +91,12 @@ class BeatDescriber:
         `settled_clean_index`: no new peak will appear before it. Raises `ValueError` when samples come twice.
         """
         buffer = state.buffer.extended(clean_mv, clean_first)
-        waiting = _without((*state.waiting, *peaks), retracted)
-        end = min(settled_clean_index, buffer.end)
-        n_ready = sum(1 for peak in waiting if peak.clean_index + SETTLED <= end)
-        return _describe(replace(state, buffer=buffer, waiting=waiting), n_ready)
+        waiting = (*state.waiting, *peaks) if peaks else state.waiting
+        if retracted:
+            waiting = _without(waiting, retracted)
+        end = min(settled_clean_index, buffer.end) - SETTLED
+        n_ready = sum([peak.clean_index <= end for peak in waiting]) if waiting else 0
+        return _describe(BeatState(buffer, waiting, state.last, state.memory, state.opinions), n_ready)
 
     def finish(self, state: BeatState) -> tuple[BeatState, tuple[DescribedBeat, ...]]:
         """The stream has ended: give the beats that still wait, those with half a window as not to be judged."""
@@ -133,7 +136,7 @@ def _describe(state: BeatState, n_ready: int) -> tuple[BeatState, tuple[Describe
     oldest = state.waiting[n_ready].clean_index if len(state.waiting) > n_ready else buffer.end - 2 * CLEAN_HZ
     keep = min(oldest - BEFORE - SLACK, max(last if last is not None else 0, buffer.end - RR_MAX - 2 * CLEAN_HZ))
     waiting = state.waiting[n_ready:]
-    return replace(state, buffer=buffer.from_index(keep), waiting=waiting, last=last, memory=memory), tuple(beats)
+    return BeatState(buffer.from_index(keep), waiting, last, memory, state.opinions), tuple(beats)
 
 
 def _interval_s(buffer: CleanBuffer, last: int | None, peak: int) -> float | None:
@@ -141,13 +144,14 @@ def _interval_s(buffer: CleanBuffer, last: int | None, peak: int) -> float | Non
     if last is None or not 0 < peak - last <= RR_MAX or last < buffer.first:
         return None
     between = buffer.values[last - buffer.first : peak - buffer.first]
-    return None if np.isnan(between).any() else (peak - last) / CLEAN_HZ
+    return None if between.size and math.isnan(np.maximum.reduce(between)) else (peak - last) / CLEAN_HZ
 
 
 def _unfit(window_mv: Floats) -> str | None:
-    if np.isnan(window_mv).any():
+    top_mv = float(np.maximum.reduce(window_mv))  # NaN where there is one
+    if math.isnan(top_mv):
         return "missing_samples"
-    size_mv = float(np.ptp(window_mv))
+    size_mv = top_mv - float(np.minimum.reduce(window_mv))
     return "flat" if size_mv < FLAT_MV else "saturated" if size_mv > SATURATED_MV else None
 
 
@@ -224,7 +228,7 @@ class BeatClassifier:
             v_logit, s_logit = next(logits)
             v_logit = opinions.heard(beat.variant, v_logit)
             beats.append(_classified(beat, v_logit, s_logit, self.model.calibration))
-        return replace(state, opinions=opinions), tuple(beats)
+        return BeatState(state.buffer, state.waiting, state.last, state.memory, opinions), tuple(beats)
 
 
 def _unjudged(beat: DescribedBeat, reason: str | None) -> ClassifiedBeat:

@@ -60,6 +60,8 @@ _GRID: Final = np.concatenate(
     ]
 )
 _TINY: Final = 1e-9
+_top, _bottom, _sum = np.maximum.reduce, np.minimum.reduce, np.add.reduce
+"""As the methods of an array, without their way through Python, which costs as much again on so few numbers."""
 
 SHAPE_NAMES: Final = (
     "qrs_correlation",
@@ -223,39 +225,32 @@ def real(rows: Int8s) -> Floats:
 
 
 class Shape:
-    """One shape of this patient's beats. Changed only by the memory that holds it."""
+    """One shape of this patient's beats. Never changed: `with_beat` gives a new one."""
 
-    __slots__ = ("against_main", "count", "early", "measures", "number", "template", "unit", "weight")
+    __slots__ = ("against_main", "count", "early", "measures", "number", "template", "unit")
 
     def __init__(
-        self, number: int, template: Floats, measures: list[float], early: float, against_main: list[float]
+        self, number: int, template: Floats, measures: list[float], early: float, against_main: list[float], count: int
     ) -> None:
         self.number = number  # counts the lead's shapes: a slot that was given away has a new one
-        self.template = template  # mV, median zero; replaced, never written to
+        self.template = template  # mV, median zero
         self.unit = _unit(template)  # its QRS, mean zero, norm one
         self.measures = measures  # running means of `_measures`
         self.against_main = against_main  # running means of the `COMPARED` numbers of its beats
-        self.weight = 0.0  # beats, the old ones forgotten
-        self.count = 0
+        self.count = count
         self.early = early
 
-    def copy(self) -> Shape:
-        twin = Shape.__new__(Shape)
-        twin.number, twin.template, twin.unit, twin.measures = self.number, self.template, self.unit, self.measures
-        twin.weight, twin.count, twin.early = self.weight, self.count, self.early
-        twin.against_main = self.against_main
-        return twin
-
-    def learn(self, aligned: Floats, measures: list[float], early: float, against_main: list[float]) -> None:
-        """One more beat of this shape."""
+    def with_beat(self, aligned: Floats, measures: list[float], early: float, against_main: list[float]) -> Shape:
+        """The shape with one more beat."""
         rate = 1 / min(self.count + 1, SHAPE_MEMORY_BEATS)
-        self.template = self.template + rate * (aligned - self.template)
-        self.unit = _unit(self.template)
-        self.measures = [old + rate * (new - old) for old, new in zip(self.measures, measures, strict=True)]
-        self.against_main = [old + rate * (new - old) for old, new in zip(self.against_main, against_main, strict=True)]
-        self.early += rate * (early - self.early)
-        self.weight += 1
-        self.count += 1
+        return Shape(
+            self.number,
+            self.template + rate * (aligned - self.template),
+            [old + rate * (new - old) for old, new in zip(self.measures, measures, strict=True)],
+            self.early + rate * (early - self.early),
+            [old + rate * (new - old) for old, new in zip(self.against_main, against_main, strict=True)],
+            self.count + 1,
+        )
 
 
 class Memory:
@@ -263,7 +258,9 @@ class Memory:
 
     def __init__(self) -> None:
         self.tempo = Tempo()
-        self.shapes: list[Shape] = []
+        self.shapes: tuple[Shape, ...] = ()
+        self.weights: list[float] = []  # beats of each shape, the old ones forgotten
+        self.units: Floats = _ONES[np.newaxis]  # a constant and the QRS of each shape: (1 + shapes, samples)
         self.n_shapes = 0  # ever
         self.track_mean: Floats = np.zeros(len(TRACKED_NAMES))
         self.track_spread: Floats = np.zeros(len(TRACKED_NAMES))
@@ -277,7 +274,6 @@ class Memory:
         twin = Memory.__new__(Memory)
         twin.__dict__.update(self.__dict__)
         twin.tempo = self.tempo.copy()
-        twin.shapes = [shape.copy() for shape in self.shapes]
         twin.variants = self.variants.copy()
         return twin
 
@@ -294,12 +290,10 @@ class Memory:
         views = wave_mv[_SHIFTED]
         if not self.shapes:
             first = wave_mv[SLACK : SLACK + _LENGTH]
-            self.shapes = [Shape(self.n_shapes, first, _measures(first), 0.0, _ALIKE)]
-            self.n_shapes += 1
-        shapes = self.shapes
-        correlations = _correlations(views, shapes)
-        shifts, best = correlations.argmax(axis=0).tolist(), correlations.max(axis=0).tolist()
-        weights = [shape.weight for shape in shapes]
+            self._add(Shape(self.n_shapes, first, _measures(first), 0.0, _ALIKE, 0))
+        shapes, weights = self.shapes, self.weights
+        correlations = _correlations(views, self.units)
+        shifts, best = correlations.argmax(axis=0).tolist(), _top(correlations).tolist()
         main = weights.index(max(weights))
         wave = wave_mv[shifts[main] : shifts[main] + _LENGTH]
         measures = _measures(wave)
@@ -330,13 +324,14 @@ class Memory:
         aligned = wave_mv[shifts[own] : shifts[own] + _LENGTH]
         self.variant = self.variants.take(aligned[_QRS])
         against_main = [compared[at] for at in COMPARED]
-        numbers += self._learn_shape(aligned, measures, early, against_main, shape if joins else None).against_main
+        numbers += self._learn_shape(aligned, measures, early, against_main, own if joins else None).against_main
         described = np.array(numbers)
         moved = self._moved(described[_TRACKED_AT], 1.0 if own == main and joins else TRACK_OTHERS)
         self.tempo.learn(rr_s, early, compared[0] < ODD_CORRELATION)
-        scale = (1.0 if shapes[main].measures[4] >= 0 else -1.0) / amplitude
+        usual = self.shapes[main]  # with this beat, if it is one of it
+        scale = (1.0 if usual.measures[4] >= 0 else -1.0) / amplitude
         sparse = wave[_GRID]
-        return np.concatenate([described, moved, sparse * scale, (sparse - shapes[main].template[_GRID]) * scale])
+        return np.concatenate([described, moved, sparse * scale, (sparse - usual.template[_GRID]) * scale])
 
     def intervals_only(self, rr_s: float, odd: bool = False) -> Floats:
         """The numbers of the interval alone, for training on beat times without a signal. Shape (len(RR_NAMES),)."""
@@ -350,21 +345,35 @@ class Memory:
         self.tempo.learn(rr_s, 0.0, True)
 
     def _learn_shape(
-        self, aligned: Floats, measures: list[float], early: float, against_main: list[float], shape: Shape | None
+        self, aligned: Floats, measures: list[float], early: float, against_main: list[float], at: int | None
     ) -> Shape:
-        for one in self.shapes:
-            one.weight *= SHARE_DECAY
-        if shape is None:
-            shape = Shape(self.n_shapes, aligned, measures, early, against_main)
-            self.n_shapes += 1
-            if len(self.shapes) < SHAPES_MAX:
-                self.shapes.append(shape)
-            else:
-                weights = [one.weight for one in self.shapes]
-                self.shapes[weights.index(min(weights))] = shape
-        shape.learn(aligned, measures, early, against_main)
+        """The beat joins the shape at `at`, or is the first of a new one."""
+        self.weights = [weight * SHARE_DECAY for weight in self.weights]
+        if at is None:
+            at = self._add(Shape(self.n_shapes, aligned, measures, early, against_main, 0))
+        shape = self.shapes[at].with_beat(aligned, measures, early, against_main)
+        self._put(at, shape)
+        self.weights[at] += 1
         self.previous_shape = shape.number
         return shape
+
+    def _add(self, shape: Shape) -> int:
+        """Room for a new shape, that of the least seen one if there is no other."""
+        self.n_shapes += 1
+        if len(self.shapes) < SHAPES_MAX:
+            self.shapes = (*self.shapes, shape)
+            self.weights = [*self.weights, 0.0]
+            self.units = np.vstack([self.units, shape.unit])
+            return len(self.shapes) - 1
+        at = self.weights.index(min(self.weights))
+        self.weights[at] = 0.0
+        self._put(at, shape)
+        return at
+
+    def _put(self, at: int, shape: Shape) -> None:
+        self.shapes = (*self.shapes[:at], shape, *self.shapes[at + 1 :])
+        self.units = self.units.copy()
+        self.units[at + 1] = shape.unit
 
     def _moved(self, tracked: Floats, share: float) -> Floats:
         """The tracked numbers against their running means, in running spreads; then learn them."""
@@ -394,7 +403,7 @@ def _median(values: Floats) -> float:
 
 def _unit(wave: Floats) -> Floats:
     qrs = wave[_QRS]
-    qrs = qrs - qrs.sum() / _N_QRS
+    qrs = qrs - _sum(qrs) / _N_QRS
     unit: Floats = qrs * (1 / (math.sqrt(float(qrs @ qrs)) + _TINY))
     return unit
 
@@ -402,16 +411,16 @@ def _unit(wave: Floats) -> Floats:
 _ONES: Final = np.full(_N_QRS, _N_QRS**-0.5)
 
 
-def _correlations(views: Floats, shapes: list[Shape]) -> Floats:
+def _correlations(views: Floats, units: Floats) -> Floats:
     """Of the QRS, moved by each step of the slack, with that of each shape. (2 * SLACK + 1, shapes)."""
-    products = views @ np.array([_ONES, *[shape.unit for shape in shapes]]).T
+    products = views @ units.T
     energy = np.einsum("ij,ij->i", views, views) - products[:, 0] ** 2
     norms = np.sqrt(np.maximum(energy, 0.0)) + _TINY
     correlations: Floats = products[:, 1:] / norms[:, np.newaxis]
     return correlations
 
 
-def _nearness(best: list[float], size_mv: float, shapes: list[Shape]) -> list[float]:
+def _nearness(best: list[float], size_mv: float, shapes: tuple[Shape, ...]) -> list[float]:
     """Correlations, less where the shape is of another size."""
     limit = math.exp(SHAPE_JOIN_LOG_AMPLITUDE)
     return [
@@ -426,16 +435,16 @@ def _measures(wave: Floats) -> list[float]:
     Width: time that holds the middle 90 % of the QRS's slope energy.
     """
     qrs, p = wave[_QRS], wave[_P]
-    top, bottom = float(qrs.max()), float(qrs.min())
+    top, bottom = float(_top(qrs)), float(_bottom(qrs))
     size = top - bottom + _TINY
     zone = wave[_WIDTH]
     slopes = zone[1:] - zone[:-1]
     energy = (slopes * slopes).cumsum()
     total = float(energy[-1]) + _TINY
     first, last = energy.searchsorted([0.05 * total, 0.95 * total]).tolist()
-    steepest = max(float(slopes.max()), -float(slopes.min())) + _TINY
-    fat = float(np.abs(qrs).sum()) / _N_QRS / size
-    return [size, steepest, (last - first) / FS_HZ, fat, (top + bottom) / size, float(p.max() - p.min())]
+    steepest = max(float(_top(slopes)), -float(_bottom(slopes))) + _TINY
+    fat = float(_sum(np.abs(qrs))) / _N_QRS / size
+    return [size, steepest, (last - first) / FS_HZ, fat, (top + bottom) / size, float(_top(p) - _bottom(p))]
 
 
 def _compare(wave: Floats, measures: list[float], main: Shape) -> tuple[list[float], float]:
@@ -463,7 +472,7 @@ def _compare(wave: Floats, measures: list[float], main: Shape) -> tuple[list[flo
         fat - fat_usual,
         abs(pole),
         pole - pole_usual if pole_usual >= 0 else pole_usual - pole,
-        float(tail.max() - tail.min()) / size,
+        float(_top(tail) - _bottom(tail)) / size,
         sums[0][3] / (_LENGTH - _QRS_STOP) * (1.0 if pole >= 0 else -1.0) / size,
         _correlation([one[1] for one in sums], _P_STOP - _P_START),
         p_size,

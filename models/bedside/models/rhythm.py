@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -107,22 +107,25 @@ class RhythmJudge:
 
         Raises `ValueError` when samples come twice.
         """
-        buffer = state.buffer.extended(clean_mv, clean_first)
-        taken = set(retracted)
-        known = tuple(one for one in (*state.beats, *beats) if one[0] not in taken)
-        judged = (*state.seconds, *(_Second(first, first + n, usable) for first, n, usable in seconds))
-        state = replace(state, buffer=buffer, beats=known, seconds=judged)
+        buffer, known, judged = state.buffer.extended(clean_mv, clean_first), state.beats, state.seconds
+        if beats or retracted:
+            taken = set(retracted)
+            known = tuple([one for one in (*known, *beats) if one[0] not in taken])
+        if seconds:
+            judged = (*judged, *(_Second(first, first + n, usable) for first, n, usable in seconds))
         begun = max(state.judged, buffer.first, WINDOW - HOP)
         due = range((begun // HOP + 1) * HOP, buffer.end - WAIT + 1, HOP)
-        opinions = tuple(self._judge(window_of(state, at), at) for at in due if closely or at % CALM_HOP == 0)
-        done = due[-1] if due else state.judged
-        keep = done + HOP - WINDOW
+        if not due:
+            return RhythmJudgeState(buffer, known, judged, state.judged), ()
+        whole = RhythmJudgeState(buffer, known, judged, state.judged)
+        opinions = tuple(self._judge(window_of(whole, at), at) for at in due if closely or at % CALM_HOP == 0)
+        keep = due[-1] + HOP - WINDOW
         return (
             RhythmJudgeState(
                 buffer.from_index(keep),
                 tuple(one for one in known if one[0] >= keep),
                 tuple(one for one in judged if one.end > keep),
-                done,
+                due[-1],
             ),
             opinions,
         )

@@ -59,16 +59,22 @@ class Tempo:
     behind it above all, would hide or feign early beats. While plain ones are rare all intervals are the reference.
     """
 
-    __slots__ = ("beats", "early", "log_plain", "log_rr", "odd", "ordered", "plain", "recent", "since_plain")
+    __slots__ = (
+        "apart", "beats", "early", "log_plain", "log_rr", "n_early", "odd", "ordered", "plain", "recent", "since_plain",
+        "top",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.beats = 0
         self.recent: list[float] = []  # newest last, at most RECENT
         self.log_rr: list[float] = []  # of the same
         self.early: list[bool] = []  # at most RR_KEPT
+        self.n_early = 0  # of these
         self.plain: list[float] = []  # newest last, at most RR_KEPT
         self.ordered: list[float] = []  # the same, ascending
         self.log_plain: list[float] = []  # of the newest RECENT
+        self.top: list[float] = []  # the same, ascending
+        self.apart: list[list[float]] = [[] for _ in range(LAGS)]  # their distances by lag, ascending
         self.odd = False  # was the last beat?
         self.since_plain = 0
 
@@ -78,16 +84,16 @@ class Tempo:
         twin.beats, twin.odd, twin.since_plain = self.beats, self.odd, self.since_plain
         twin.recent, twin.log_rr, twin.log_plain = self.recent, self.log_rr, self.log_plain  # replaced, never changed
         twin.early, twin.plain, twin.ordered = self.early.copy(), self.plain.copy(), self.ordered.copy()
+        twin.n_early, twin.top, twin.apart = self.n_early, self.top.copy(), [one.copy() for one in self.apart]
         return twin
 
     def numbers(self, rr_s: float | None) -> list[float]:
         """The interval `rr_s` (more than 0; None: not known) against the past, in the order of `RR_NAMES`."""
         past = self.recent or [UNKNOWN_S if rr_s is None else rr_s]
         logs = self.log_rr or [math.log(past[0])]
-        ordered, quiet = self.ordered, self.log_plain
+        ordered, top, apart = self.ordered, self.top, self.apart
         if len(ordered) < PLAIN_MIN or self.since_plain > RECENT:
-            ordered, quiet = sorted(past), logs
-        top = sorted(quiet)
+            ordered, top, apart = sorted(past), sorted(logs), _by_lag(logs)
         nine = sorted(past[-9:])
         half, n = len(nine) // 2, len(ordered)
         median9 = nine[half] if len(nine) % 2 else (nine[half - 1] + nine[half]) / 2
@@ -101,7 +107,7 @@ class Tempo:
             turning = sum([a * b < 0 for a, b in pairwise(steps)]) / (len(steps) - 1)
         last9 = logs[-9:]
         middle = sum(last9) / len(last9)
-        scatter = _scatter(quiet)
+        scatter = _scatter(top, apart)
         calm = min(max((SCATTER_FIBRILLATION - scatter) / (SCATTER_FIBRILLATION - SCATTER_CALM), 0.0), 1.0)
         mean300 = log_rr - math.log(sum(ordered) / n)
         p80_300 = log_rr - math.log(ordered[n * 4 // 5])
@@ -120,7 +126,7 @@ class Tempo:
             math.sqrt(sum([(one - middle) ** 2 for one in last9]) / len(last9)),
             irregular,
             turning,
-            sum(self.early) / max(len(self.early), 1),
+            self.n_early / max(len(self.early), 1),
             min([abs(one - log_rr) for one in logs[-6:-1]]) if len(logs) > 2 else 0.0,
             bisect_left(top, log_rr) / len(top),
             scatter,
@@ -142,8 +148,9 @@ class Tempo:
         self.recent = [*self.recent[1 - RECENT :], rr_s]
         self.log_rr = [*self.log_rr[1 - RECENT :], log_rr]
         if len(self.early) == RR_KEPT:
-            del self.early[0]
+            self.n_early -= self.early.pop(0)
         self.early.append(early < EARLY_LOG)
+        self.n_early += self.early[-1]
         if beside:
             return
         self.since_plain = 0
@@ -151,22 +158,40 @@ class Tempo:
             del self.ordered[bisect_left(self.ordered, self.plain[0])], self.plain[0]
         self.plain.append(rr_s)
         insort(self.ordered, rr_s)
-        self.log_plain = [*self.log_plain[1 - RECENT :], log_rr]
+        self._learn_plain(log_rr)
+
+    def _learn_plain(self, log_rr: float) -> None:
+        """The newest of `log_plain`, with what is kept in order of it: sorting anew costs more."""
+        logs = self.log_plain
+        if len(logs) == RECENT:
+            oldest = logs[0]
+            del self.top[bisect_left(self.top, oldest)]
+            for lag, apart in enumerate(self.apart, 1):
+                del apart[bisect_left(apart, abs(logs[lag] - oldest))]
+        self.log_plain = logs = [*logs[1 - RECENT :], log_rr]
+        insort(self.top, log_rr)
+        for lag, apart in enumerate(self.apart[: len(logs) - 1], 1):
+            insort(apart, abs(log_rr - logs[-1 - lag]))
 
 
-def _scatter(logs: list[float]) -> float:
+def _by_lag(logs: list[float]) -> list[list[float]]:
+    """Distances between intervals one to four apart, ascending."""
+    return [sorted([abs(a - b) for a, b in zip(logs[lag:], logs, strict=False)]) for lag in range(1, LAGS + 1)]
+
+
+def _scatter(ordered: list[float], by_lag: list[list[float]]) -> float:
     """How far an interval lies from those one to four before it, by the best of these four lags (median, log).
 
     Single early beats, bigeminy and trigeminy leave it small; in atrial fibrillation no lag fits.
     """
-    ordered = sorted(logs)
-    middle = ordered[len(ordered) // 2]
-    apart = sorted([abs(one - middle) for one in logs])
-    least = MIDDLE_SCALE * apart[len(apart) // 2] if len(logs) > LAGS else 0.0
-    for lag in range(1, LAGS + 1):
-        if len(logs) <= lag + 3:
+    least = 0.0
+    if len(ordered) > LAGS:
+        middle = ordered[len(ordered) // 2]
+        beside = sorted([abs(one - middle) for one in ordered])
+        least = MIDDLE_SCALE * beside[len(beside) // 2]
+    for lag, apart in enumerate(by_lag, 1):
+        if len(ordered) <= lag + 3:
             break
-        apart = sorted([abs(a - b) for a, b in zip(logs[lag:], logs, strict=False)])
         half = len(apart) // 2
         least = min(least, apart[half] if len(apart) % 2 else (apart[half - 1] + apart[half]) / 2)
     return least

@@ -48,7 +48,7 @@ class Variants:
 
     def take(self, qrs_mv: Floats) -> int:
         """The number of the variant that a beat is of; it is then part of it. `qrs_mv`: aligned, baseline zero."""
-        height = float(qrs_mv.max() - qrs_mv.min()) + _TINY
+        height = float(np.maximum.reduce(qrs_mv) - np.minimum.reduce(qrs_mv)) + _TINY
         self.weight = [one * DECAY for one in self.weight]
         at, apart = self._nearest(qrs_mv, height)
         if at < 0:
@@ -68,8 +68,10 @@ class Variants:
         """The variant that the beat is of, or -1, and its distance."""
         if self.template is None:
             return -1, 0.0
-        sums = np.abs(self.template - qrs_mv).sum(axis=1).tolist()
-        distances = [one / qrs_mv.size / max(usual, height) for one, usual in zip(sums, self.height, strict=True)]
+        sums, n = np.add.reduce(np.abs(self.template - qrs_mv), axis=1).tolist(), qrs_mv.size
+        distances = [
+            one / n / (usual if usual > height else height) for one, usual in zip(sums, self.height, strict=True)
+        ]
         apart = min(distances)
         at = distances.index(apart)
         return (at, apart) if apart <= max(DISTANCE_MAX, APART_MAX * self.apart[at]) else (-1, 0.0)
