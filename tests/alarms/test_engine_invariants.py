@@ -11,6 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.alarms.alarm_scene import PATIENT, STRAP, Scene
 
 from bedside.alarms.engine import AlarmEngine
+from bedside.alarms.quiet import Quiet, act, lethal
+from bedside.alarms.table import default_table
 from bedside.core.codes import Code
 from bedside.core.events import Alarm, AlarmState, BeatClass, Event, Priority, RhythmLabel
 from bedside.core.samples import LinkState
@@ -21,13 +23,13 @@ ALLOWED: dict[tuple[AlarmState | None, AlarmState], set[str | None]] = {  # step
     (None, AlarmState.ACTIVE): {None},
     (AlarmState.ACTIVE, AlarmState.ACKNOWLEDGED): {"acknowledged"},
     (AlarmState.ACTIVE, AlarmState.LATCHED): {"condition over"},
-    (AlarmState.ACTIVE, AlarmState.ENDED): {"condition over"},
+    (AlarmState.ACTIVE, AlarmState.ENDED): {"condition over", "switched off"},
     (AlarmState.ACTIVE, AlarmState.ACTIVE): {"escalated", "restart"},
     (AlarmState.ACKNOWLEDGED, AlarmState.ACTIVE): {"reminder", "escalated", "seen again after a restart"},
-    (AlarmState.ACKNOWLEDGED, AlarmState.ENDED): {"condition over"},
+    (AlarmState.ACKNOWLEDGED, AlarmState.ENDED): {"condition over", "switched off"},
     (AlarmState.ACKNOWLEDGED, AlarmState.ACKNOWLEDGED): {"restart"},
     (AlarmState.LATCHED, AlarmState.ACTIVE): {"condition again"},
-    (AlarmState.LATCHED, AlarmState.ENDED): {"acknowledged", "shown"},
+    (AlarmState.LATCHED, AlarmState.ENDED): {"acknowledged", "shown"},  # nothing latched is switched off
     (AlarmState.LATCHED, AlarmState.LATCHED): {"restart"},
 }
 
@@ -44,6 +46,7 @@ class WardNight(RuleBasedStateMachine):
         self.scene.quality(True)
         self.scene.link(LinkState.UP)
         self.checked = 0
+        self.quiet = Quiet()
         self.newest: dict[str, Alarm] = {}
         self.vf_since: float | None = None
         self.lead_off = False
@@ -120,10 +123,19 @@ class WardNight(RuleBasedStateMachine):
             self.scene.tell(self.scene.engine.acknowledge(alarm.alarm, "nurse", self.scene.now_us()))
             self.must_be_heard.discard(alarm.kind)
 
+    @rule(standby=st.booleans(), off=st.sets(st.sampled_from(sorted(default_table().conditions)), max_size=8))
+    def switch_off(self, standby: bool, off: set[str]) -> None:
+        """Whatever anybody asks for, even what no operation would let through: the lethal goes on."""
+        now_us = self.scene.now_us()
+        word = act("nurse", "X-ray", 600, now_us, least_s=1, most_s=3600)
+        self.quiet = Quiet(word if standby else None, dict.fromkeys(off, word))
+        self.scene.tell(self.scene.engine.set_quiet(self.quiet, now_us))
+
     @rule()
     def restart(self) -> None:
         before = self.scene.engine.open()
         self.scene.engine = self.engine_class(PATIENT, self.scene.ids)
+        self.scene.engine.set_quiet(self.quiet, self.scene.now_us())
         self.scene.tell(self.scene.engine.restore(before, self.scene.now_us()))
         after = {(one.alarm, one.state, one.condition) for one in self.scene.engine.open()}
         assert after == {(one.alarm, one.state, one.condition) for one in before}
@@ -152,6 +164,8 @@ class WardNight(RuleBasedStateMachine):
                 assert event.by, f"{event.kind} went without a name"
             if event.state in (AlarmState.LATCHED, AlarmState.ENDED):
                 assert event.end_us is not None
+            if why == "switched off":
+                assert event.by == "nurse" and not lethal(default_table()[event.kind]), f"{event.kind} was switched off"
                 assert not event.condition
             self.newest[event.alarm] = event
 
@@ -218,7 +232,16 @@ class HoldsBackVf(AlarmEngine):
         return super()._held(track)
 
 
-@pytest.mark.parametrize("broken", [ForgetsLatches, SwallowsRestores, HoldsBackVf])
+class SwitchesOffAnything(AlarmEngine):
+    """Lets a standby keep everything quiet."""
+
+    def set_quiet(self, quiet, now_us):  # type: ignore[no-untyped-def]
+        if quiet.standby is not None:
+            quiet = type("All", (Quiet,), {"holder": lambda self, condition: self.standby})(quiet.standby)
+        return super().set_quiet(quiet, now_us)
+
+
+@pytest.mark.parametrize("broken", [ForgetsLatches, SwallowsRestores, HoldsBackVf, SwitchesOffAnything])
 def test_the_check_finds_an_engine_that_falls_silent(broken: type[AlarmEngine]) -> None:
     machine = type("Broken", (WardNight,), {"engine_class": broken})
     with pytest.raises(AssertionError):

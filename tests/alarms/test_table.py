@@ -7,7 +7,7 @@ from importlib import resources
 
 import pytest
 
-from bedside.alarms.engine import RHYTHM_KINDS
+from bedside.alarms.hearing import RHYTHM_KINDS
 from bedside.alarms.table import default_table, limits, parse_table
 from bedside.core.codes import Code
 from bedside.core.events import AlarmClass, Priority
@@ -50,7 +50,7 @@ def test_technical_conditions_never_latch_but_those_that_somebody_must_have_seen
     latching = {
         row.kind for row in TABLE.conditions.values() if row.alarm_class is AlarmClass.TECHNICAL and row.latching
     }
-    assert latching == {"patient_session_failed", "monitoring_interrupted"}
+    assert latching == {"patient_session_failed", "monitoring_interrupted", "standby_ended"}
 
 
 def test_every_condition_has_a_source_and_a_sentence_without_holes_for_unknown_numbers() -> None:

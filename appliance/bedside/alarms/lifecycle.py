@@ -55,6 +55,7 @@ class Track:
     unconfirmed_us: int = 0  # engine time of the restoration
     urgent: Priority | None = None  # what the newest sign asks for, beyond the table
     waited: bool = False  # nothing speaks against it, but another signal's word is waited for
+    seen_by: set[str] = field(default_factory=set)  # all rules that saw the present episode
     seen_again: bool = False  # restored, and then begun anew: perhaps another episode than the acknowledged one
 
     def take(self, sign: Sign, clock: EngineClock) -> None:
@@ -64,9 +65,12 @@ class Track:
         self.witnesses.discard("restart")
         (self.witnesses.add if sign.on else self.witnesses.discard)(sign.witness)
         if sign.on and not self.on:
+            self.seen_by = set()
             self.onset_us = sign.onset_us if sign.onset_us is not None else clock.now_us
             began_us = clock.elapsed_us - max(0, min(clock.now_us - self.onset_us, self._delay_us))
             self.since_us = began_us if self.condition.delay_s else clock.elapsed_us
+        if sign.on:
+            self.seen_by.add(sign.witness)
         if sign.on or self.on:
             self.fields = {**self.fields, **sign.fields} if self.on else dict(sign.fields)
         self.on = bool(self.witnesses)
@@ -216,6 +220,7 @@ class Scribe:
         evidence = self._fields(track, clock) | {"rule": track.condition.kind, "table": self._table.version}
         if track.wearable is not None:
             evidence["wearable"] = track.wearable
+        evidence |= opinions(track)
         if track.key:
             evidence["key"] = track.key
         if track.episodes > 1:
@@ -227,6 +232,23 @@ class Scribe:
         until_us = clock.now_us if track.on or track.end_us is None else track.end_us
         lasted_s = max(0.0, round((until_us - track.onset_us) / US_PER_S, 3))
         return {name: lasted_s if name in DURATIONS else value for name, value in track.fields.items()}
+
+
+def opinions(track: Track) -> Evidence:
+    """Who saw a tachycardia, the beat model or the rule that knows the patient's own QRS; flagged where only one did.
+
+    Kept as `seen_by`, and where they differ as `disagreement`, for whoever reviews the event.
+    """
+    if track.condition.kind != "ventricular_tachycardia" or not track.seen_by - {"restart"}:
+        return {}
+    by_rule = any(one.startswith("rhythm ") for one in track.seen_by)
+    by_model = bool(track.seen_by & {"", "leads"})
+    names = [name for name, seen in (("beat model", by_model), ("rhythm rule", by_rule)) if seen]
+    evidence: Evidence = {"seen_by": ", ".join(names)}
+    if by_rule != by_model:
+        other = "beat model" if by_rule else "rhythm rule"
+        evidence["disagreement"] = f"the {names[0]} sees it, the {other} does not"
+    return evidence
 
 
 def _words(reason: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from bedside.alarms.clock import BACK_MAX_S, STEP_MAX_S
 from bedside.alarms.engine import AlarmEngine
 from bedside.alarms.limits import PatientLimits
+from bedside.alarms.quiet import Quiet
 from bedside.alarms.table import ConditionTable
 from bedside.core.events import Alarm, Event
 from bedside.core.ids import IdSource
@@ -97,6 +98,10 @@ class PatientWatch:
     def set_limits(self, limits: PatientLimits) -> None:
         """This patient's limits from now on."""
         self._alarms.set_limits(limits)
+
+    def set_quiet(self, quiet: Quiet, now_us: int) -> list[Event]:
+        """What somebody has switched off from now on."""
+        return self._alarms.set_quiet(quiet, now_us)
 
     def open(self) -> list[Alarm]:
         """Alarms that are not ended, most urgent first."""
