@@ -234,7 +234,8 @@ class AlarmEngine:
         if alarm is None:
             return []
         if self._quiet.holder(track.condition) is not None:
-            return [self._switched_off(track, alarm)]
+            # a latched one was signalled before and waits for a name of its own
+            return [] if alarm.state is AlarmState.LATCHED else [self._switched_off(track, alarm)]
         priority = self._priority(track)
         worse = URGENCY[priority] < URGENCY[alarm.priority]
         if alarm.state is AlarmState.LATCHED:
