@@ -120,6 +120,8 @@ async def _run(
     kind = "a demonstration ward: virtual patients, sound muted" if virtual else f"{len(settings.patients)} patients"
     click.echo(f"Bedside monitors {kind}.")
     click.echo("Adjunct monitoring for adults: never the sole alarm, not for paced patients.\n")
+    if virtual:
+        _audit_itself(home)
     supervisor = Supervisor(home, _children(home, settings, virtual, demo, replays, speed, port), click.echo)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -158,6 +160,10 @@ def _children(
         gateway += ["--replay", str(replay)]
     operator_socket = home.operator / "operator.sock"
     operator = ["operator", "run", *at, "--epoch-s", str(settings.epoch_s), "--offer-token", str(home.operator_token)]
+    auditors = []
+    if virtual:
+        operator += ["--trust-auditor", str(home.auditor / "auditor-public.json")]
+        auditors.append(Child("auditor", ["auditor", "run", *at, *time_options], (home.auditor / "audits.db").exists))
     return [
         Child("operator", [*operator, *time_options], operator_socket.exists),
         Child("annunciator", ["annunciator", *at, *muted], home.annunciator_socket.exists, leashed=False),
@@ -167,7 +173,20 @@ def _children(
             ["dashboard", *at, "--host", settings.host, "--port", str(port)],
             lambda: _listens(settings.host, port),
         ),
+        *auditors,
     ]
+
+
+def _audit_itself(home: Home) -> None:
+    """The demonstration plays a care site too: an auditor that its gateway and its operator know."""
+    from bedside.auditor import site
+    from bedside.network import embedded
+    from bedside.network.identity import PUBLIC_FILE
+
+    embedded.prepare(home)
+    public = site.init(home.auditor)
+    site.add(home.auditor, home.keys / PUBLIC_FILE, home.audit_socket, in_service=True)
+    site.accept(public, home.keys)
 
 
 def _listens(host: str, port: int) -> bool:

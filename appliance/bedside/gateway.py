@@ -45,6 +45,7 @@ from bedside.models.beats import BeatClassifier
 from bedside.models.inference import Model
 from bedside.models.rhythm import RhythmJudge
 from bedside.network import embedded
+from bedside.network.audits import AuditPort, KnownAuditor
 from bedside.network.links import UnixLink
 from bedside.network.measure import measure
 from bedside.network.sender import NetworkSender, open_sender
@@ -63,6 +64,7 @@ PACK_STEPS_MAX = 3  # behind each other, so that a write never waits for more th
 PAUSE_LOOK_US = 130_000_000  # an audio pause that was begun longer ago is over
 LIMITS_LOOK_US = 3_600_000_000
 RESUME_LOOK_BACK_US = 600 * 1_000_000
+AUDITOR_FILE = "auditor-public.json"  # in the keys' folder: the care site that may audit this box
 DISK_BYTES_MIN = 500_000_000  # about two months of one patient
 
 
@@ -108,6 +110,7 @@ class Gateway:
         sender: NetworkSender | None,
         virtual: VirtualWard | None,
         radio: Radio,
+        audits: AuditPort | None = None,
     ) -> None:
         self.ward = ward
         self.sender = sender
@@ -116,6 +119,7 @@ class Gateway:
         self._store = store
         self._edges = edges
         self._radio = radio
+        self._audits = audits
         self._socket = GatewaySocket(home.gateway_socket, ward.operations(), ward.ring)
         self._heartbeat = Heartbeat(home.annunciator_socket, edges.clock, ward.oldest_tick_s, ward.sounding)
 
@@ -131,6 +135,8 @@ class Gateway:
                     tasks.create_task(keep_running(name, run, parts, clock), name=name)
                 if self.sender is not None:
                     tasks.create_task(keep_running("network sender", self.sender.run, parts, clock), name="network")
+                if self._audits is not None:
+                    tasks.create_task(keep_running("audit port", self._audits.run, parts, clock), name="audits")
                 tasks.create_task(keep_running("packing", self._pack, parts, clock), name="packing")
                 tasks.create_task(self._health(), name="health")
         finally:
@@ -276,7 +282,8 @@ async def _compose(
     model, model_fault = load()
     rhythm_model, rhythm_fault = load_rhythm_model()
     windows = RhythmJudge(rhythm_model)
-    sender = await _sender(home, settings, edges, model, link, demonstration)
+    loaded = tuple(one for one in (model, rhythm_model) if one is not None)
+    sender, audits = await _sender(home, settings, edges, loaded, link, demonstration)
     muted = "muted: demonstration" if demonstration else "muted by settings" if settings.muted else "on"
     facts = WardFacts(
         version=version("bedside"),
@@ -308,7 +315,7 @@ async def _compose(
     ward.restore_box(await edges.records_worker.run(lambda: store.open_alarms(None)))
     _say_how_it_began(ward, store, model_fault)
     ward.condition("rhythm_model_failed", rhythm_fault is not None, detail=rhythm_fault or "")
-    return Gateway(home, ward, store, edges, sender, virtual, radio)
+    return Gateway(home, ward, store, edges, sender, virtual, radio, audits)
 
 
 def _limits_of(store: RecordStore, patient: str, edges: Edges) -> PatientLimits | None:
@@ -472,20 +479,27 @@ class _Resuming:
 
 
 async def _sender(
-    home: Home, settings: Settings, edges: Edges, model: Model | None, link: Link | None, demonstration: bool
-) -> NetworkSender | None:
-    """The way to the operator; None when this gateway has no link to one."""
+    home: Home, settings: Settings, edges: Edges, models: Sequence[Model], link: Link | None, demonstration: bool
+) -> tuple[NetworkSender | None, AuditPort | None]:
+    """The way to the operator, and the socket for the site's auditor; None without a link, or without a site."""
     if link is None:
-        return None
+        return None, None
     if demonstration:  # its care team lives in a folder of the same box; on a site it is another machine
         embedded.prepare(home)
-    measured = measure({"beats": model.digest} if model is not None else {})
-    return await edges.network_worker.run(
+    auditor = KnownAuditor.load(home.keys / AUDITOR_FILE)
+    measured = measure({model.name: model.digest for model in models})
+    sender = await edges.network_worker.run(
         lambda: open_sender(
             home, measured=measured, clock=edges.clock, worker=edges.network_worker, link=link,
             epoch_s=settings.epoch_s, slot_s=settings.slot_s,
+            auditor=auditor.public_key if auditor is not None else None,
         )
     )  # fmt: skip
+    for model in models:
+        model.observer = sender.commit_work
+    if auditor is None:
+        return sender, None
+    return sender, AuditPort(home.audit_socket, sender.audits, auditor, sender.identity)
 
 
 async def serve(home: Home, settings: Settings, clock: Clock, bodies: Sequence[Body]) -> None:

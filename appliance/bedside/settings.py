@@ -92,6 +92,16 @@ class Home:
         """The demonstration's care team elsewhere: its key is not the box's. On a site it is another machine."""
         return self.path / "recipient"
 
+    @property
+    def auditor(self) -> Path:
+        """The demonstration's care site's auditor: its key is not the box's. On a site it is another machine."""
+        return self.path / "auditor"
+
+    @property
+    def audit_socket(self) -> Path:
+        """Where the gateway answers the care site's auditor."""
+        return self.run / "audit.sock"
+
     def make(self) -> None:
         """Create the folders. Raises `SetupError` when that is not possible."""
         longest = str(self.annunciator_socket)

@@ -11,6 +11,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bedside.attestation import sign1
+from bedside.attestation.audit import Audit, Subject
+from bedside.attestation.audit import sign as sign_audit
 from bedside.attestation.statement import (
     GENESIS,
     STATEMENT_BYTES,
@@ -53,6 +55,7 @@ class World:
     """One enrolled gateway in mid-life: its operator took three statements, and the fourth is due."""
 
     signer: KeySigner = field(default_factory=KeySigner)
+    site: KeySigner = field(default_factory=KeySigner)  # the auditor of the site that the gateway belongs to
     sueid: bytes = field(default_factory=lambda: b"\x01" + os.urandom(32))
     beacons: dict[int, bytes] = field(default_factory=lambda: {EPOCH + n: os.urandom(32) for n in range(-60, 1)})
     gateway: Gateway = field(init=False)
@@ -113,7 +116,25 @@ class World:
         arrival_epoch: int = EPOCH,
         find: Callable[[bytes], Gateway | None] | None = None,
     ) -> Verdict:
-        return verifier.verify(data, find or self.find, Arrival(arrival_epoch, self.beacons, OPERATOR))
+        arrival = Arrival(arrival_epoch, self.beacons, OPERATOR, auditors=self.auditors())
+        return verifier.verify(data, find or self.find, arrival)
+
+    def auditors(self) -> dict[bytes, bytes]:
+        """Whose audits the operator takes."""
+        return {sign1.key_id(self.site.public_key): self.site.public_key}
+
+    def audit(
+        self,
+        epoch: int = EPOCH,
+        failed: int = 0,
+        in_service: bool = True,
+        signer: KeySigner | None = None,
+        **changes: Any,
+    ) -> Audit:
+        """The site's audit that the statement of `epoch` should carry; `changes` to what it is about."""
+        last = self.gateway.recent[-1]
+        subject = replace(Subject(self.sueid, last.epoch, last.root, self.beacons[epoch]), **changes)
+        return sign_audit(subject, failed, in_service, signer or self.site)
 
 
 __all__ = [

@@ -15,7 +15,7 @@ from tests.attestation.attest_world import EPOCH, MEASURED, OPERATOR, KeySigner,
 
 from bedside.attestation import sign1
 from bedside.attestation.statement import GENESIS, STATEMENT_BYTES, TYP, Claim, Status, make, statement_hash
-from bedside.attestation.verify import RECENT_MAX, STRICT, Arrival, Gateway, Refusal
+from bedside.attestation.verify import RECENT_MAX, STRICT, Arrival, Gateway, Refusal, Tier
 
 pytestmark = pytest.mark.requirement("ATT-001", "ATT-002")
 
@@ -224,13 +224,55 @@ def another_version(world: World) -> Attack:
     return Attack(world.make(measured=replace(MEASURED, version="9.9")), Refusal.VERSION, ("measurements",))
 
 
+def audit_by_a_stranger(world: World) -> Attack:
+    """The owner audits himself with a key that no site gave."""
+    return Attack(world.make(audit=world.audit(signer=KeySigner())), Refusal.AUDITOR, ("audit",))
+
+
+def audit_by_another_site(world: World) -> Attack:
+    world.gateway = replace(world.gateway, auditor=b"another site's !")
+    return Attack(world.make(audit=world.audit()), Refusal.AUDITOR, ("audit",))
+
+
+def audit_of_other_work(world: World) -> Attack:
+    audit = world.audit(root=digest_of("an hour that was prepared"))
+    return Attack(world.make(audit=audit), Refusal.AUDIT_SIGNATURE, ("audit",))
+
+
+def audit_replayed(world: World) -> Attack:
+    """A good hour's audit, carried again."""
+    audit = world.audit(beacon=world.beacons[EPOCH - 1])
+    return Attack(world.make(audit=audit), Refusal.AUDIT_SIGNATURE, ("audit",))
+
+
+def audit_of_anothers_work(world: World) -> Attack:
+    audit = world.audit(sueid=b"\x01" + bytes(32))
+    return Attack(world.make(audit=audit), Refusal.AUDIT_SIGNATURE, ("audit",))
+
+
+def failures_struck_out(world: World) -> Attack:
+    audit = replace(world.audit(failed=3), failed=0)
+    return Attack(world.make(audit=audit), Refusal.AUDIT_SIGNATURE, ("audit",))
+
+
+def standby_made_in_service(world: World) -> Attack:
+    audit = replace(world.audit(in_service=False), in_service=True)
+    return Attack(world.make(audit=audit), Refusal.AUDIT_SIGNATURE, ("audit",))
+
+
+def faked_windows(world: World) -> Attack:
+    return Attack(world.make(audit=world.audit(failed=1)), Refusal.AUDIT_FAILED, ("audit_result",))
+
+
 ATTACKS = [
     replay, same_epoch_other_bytes, same_number_other_bytes, skipped_number, old_number_of_a_rolled_back_box,
     wrong_previous_hash, skipped_epoch, earlier_epoch, stale_beacon, invented_beacon, future_epoch, late_arrival,
     unknown_key, revoked_key, signed_by_another_key, altered_claim, too_long, too_short, indefinite_length,
     keys_out_of_order, longer_number_than_needed, claim_twice, unprotected_header, another_type, location,
     a_count_of_patients, another_profile, anothers_pseudonym, boot_count_back, another_model, no_model,
-    another_runtime, other_kernels, another_version,
+    another_runtime, other_kernels, another_version, audit_by_a_stranger, audit_by_another_site,
+    audit_of_other_work, audit_replayed, audit_of_anothers_work, failures_struck_out, standby_made_in_service,
+    faked_windows,
 ]  # fmt: skip
 
 
@@ -270,6 +312,33 @@ def test_a_chain_of_honest_statements_is_verified_and_paid() -> None:
         world.gateway = verdict.gateway
     assert world.gateway.seq == 3 + RECENT_MAX + 10
     assert len(world.gateway.recent) == RECENT_MAX
+
+
+def test_the_sites_word_and_audit_decide_how_an_epoch_is_paid() -> None:
+    world = World()
+    assert world.judge(world.make()).tier is Tier.HOME
+    assert world.judge(world.make(audit=world.audit())).tier is Tier.SITE
+    assert world.judge(world.make(audit=world.audit(in_service=False))).tier is Tier.STANDBY
+    assert world.judge(world.make(audit=world.audit(), status=Status.GAP)).tier is None
+
+
+def test_a_gateway_of_a_site_that_leaves_its_audit_out_is_taken_and_not_paid() -> None:
+    """Else a failed audit would only cost the difference to the home tier."""
+    world = World()
+    first = world.judge(world.make(audit=world.audit()))
+    assert first.gateway is not None
+    world.gateway = first.gateway
+    world.beacons[EPOCH + 1] = digest_of("next")
+    silent = world.judge(world.make(epoch=EPOCH + 1), arrival_epoch=EPOCH + 1)
+    assert silent.refusal is None
+    assert not silent.payable
+    audited = world.judge(world.make(epoch=EPOCH + 1, audit=world.audit(EPOCH + 1)), arrival_epoch=EPOCH + 1)
+    assert audited.tier is Tier.SITE
+
+
+def test_a_statement_has_one_size_with_and_without_an_audit() -> None:
+    world = World()
+    assert {len(world.make()), len(world.make(audit=world.audit()))} == {STATEMENT_BYTES}
 
 
 def test_after_statements_that_never_arrived_one_that_says_gap_goes_on_unpaid() -> None:
@@ -342,7 +411,9 @@ CBOR_VALUES = st.recursive(
 
 @given(
     values=st.dictionaries(
-        st.sampled_from([6, 7, 10, 257, 258, 262, 263, 265, 267, 271, 273, -70001, -70002]), CBOR_VALUES, min_size=1
+        st.sampled_from([6, 7, 10, 257, 258, 262, 263, 265, 267, 271, 273, -70001, -70002, -70003]),
+        CBOR_VALUES,
+        min_size=1,
     )
 )
 def test_no_signed_claims_of_an_enrolled_gateway_make_the_verifier_raise(values: dict[int, Any]) -> None:
@@ -370,7 +441,10 @@ def test_no_tag_makes_the_verifier_raise(tag: int, value: Any) -> None:
     assert world.judge(data, verifier=STRICT.without("size")).refusal is not None
 
 
-@pytest.mark.parametrize("claim", [Claim.WORK, Claim.CHAIN, Claim.SUEIDS, Claim.MEASUREMENTS, Claim.SWVERSION])
+@pytest.mark.parametrize(
+    "claim",
+    [Claim.WORK, Claim.CHAIN, Claim.AUDIT, Claim.SUEIDS, Claim.MEASUREMENTS, Claim.SWVERSION],
+)
 @pytest.mark.parametrize("value", [[1, 2, 3], [1, 2, 3, 4], [], {}, [[]], [[60, b""]], [[60, b"\xa0"]], "op:local", 7])
 def test_a_list_or_a_word_in_the_place_of_a_claims_map_is_refused(claim: int, value: object) -> None:
     def change(found: dict[Any, Any]) -> None:

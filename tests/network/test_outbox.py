@@ -21,9 +21,10 @@ from tests.network.net_world import CANARY_KIND, CANARY_PATIENT, alarm
 from bedside.attestation.alert import MERGED_KIND, Alert
 from bedside.attestation.sign1 import encode
 from bedside.attestation.statement import GENESIS, Link, Status, statement_hash
+from bedside.attestation.work import WorkTree
 from bedside.core.errors import StoreError
 from bedside.core.events import AlarmState, Priority
-from bedside.network.outbox import Outbox
+from bedside.network.outbox import Made, Outbox
 
 pytestmark = pytest.mark.requirement("NET-002")
 
@@ -153,10 +154,12 @@ class Chain:
 
     def __init__(self) -> None:
         self.links: list[Link] = []
+        self.trees: list[WorkTree] = []
 
-    def __call__(self, link: Link) -> bytes:
+    def __call__(self, link: Link) -> Made:
         self.links.append(link)
-        return encode([link.seq, link.prev, link.epoch, str(link.status)])
+        self.trees.append(WorkTree.over([b"canary work zebra"]))
+        return Made(encode([link.seq, link.prev, link.epoch, str(link.status)]), self.trees[-1])
 
 
 def test_statements_are_numbered_and_chained_and_made_once_for_each_epoch(tmp_path: Path) -> None:
@@ -178,6 +181,22 @@ def test_statements_are_numbered_and_chained_and_made_once_for_each_epoch(tmp_pa
     assert [link.status for link in chain.links] == [Status.GAP, Status.OK, Status.GAP, Status.GAP]
     assert [link.prev for link in chain.links[:3]] == [GENESIS, statement_hash(first), statement_hash(second)]
     outbox.close()
+
+
+def test_the_newest_statements_work_is_kept_encrypted_and_only_until_the_next(tmp_path: Path) -> None:
+    outbox, chain = Outbox.open(tmp_path / "outbox.db", KEY), Chain()
+    outbox.statement(100, True, chain)
+    outbox.close()
+    assert b"canary work zebra" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    outbox = Outbox.open(tmp_path / "outbox.db", KEY)
+    assert outbox.work(100) == chain.trees[0]
+    outbox.statement(101, True, chain)
+    assert outbox.work(100) is None
+    assert outbox.work(101) == chain.trees[1]
+    outbox.close()
+    stranger = Outbox.open(tmp_path / "outbox.db", bytes(32))
+    assert stranger.work(101) is None
+    stranger.close()
 
 
 def test_an_epoch_counts_as_in_service_only_with_nearly_all_of_its_slots(tmp_path: Path) -> None:

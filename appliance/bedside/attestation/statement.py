@@ -5,7 +5,8 @@ always. There is no count in it: its own number counts epochs, the work tree has
 padding claim takes up what versions and numbers leave free. `statement.cddl` has the form.
 
 The statement of epoch e carries the operator's beacon of e, so it was made in e or later; it commits
-to the work of the epoch before. It never carries a place, a serial number or an uptime.
+to the work of the epoch before, and carries the care site's audit of what the
+last one committed to. It never carries a place, a serial number or an uptime.
 
 Pure: keys and time are passed in; no clock, file, socket or asyncio.
 """
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from bedside.attestation.audit import Audit
 from bedside.attestation.sign1 import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, Signer, assemble, encode, header_of, sign1
 from bedside.attestation.work import WORK_DEPTH, WORK_SLOTS
 
@@ -56,6 +58,7 @@ class Claim:
     MEASUREMENTS: Final = 273
     WORK: Final = -70001
     CHAIN: Final = -70002
+    AUDIT: Final = -70003
     PADDING: Final = -70009
 
 
@@ -131,6 +134,7 @@ class Statement:
     measured: Measured
     work_root: bytes
     link: Link
+    audit: Audit | None = None  # of the work that the statement before committed to
     oem_boot: bool = False  # true needs measured boot
     debug_status: int = 0  # RFC 9711, 4.2.9: 0 enabled … 4 disabled fully and for good
     extra: Mapping[int, Any] = field(default_factory=dict)  # further claims; a strict verifier knows none
@@ -160,6 +164,7 @@ def claims(statement: Statement) -> dict[int, Any]:
         Claim.MEASUREMENTS: [[CBOR_CONTENT_FORMAT, encode(statement.measured.to_map())]],
         Claim.WORK: {1: statement.work_root, 2: WORK_DEPTH, 3: WORK_SLOTS},
         Claim.CHAIN: {1: link.seq, 2: link.prev, 3: link.epoch, 4: STATUS_CODES[link.status]},
+        **({Claim.AUDIT: statement.audit.to_map()} if statement.audit is not None else {}),
         **statement.extra,
     }
 

@@ -14,11 +14,12 @@ epoch that was signed twice with different bytes is an equivocation, and both ar
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
 
+from bedside.attestation.audit import Audit, Subject, is_signed
 from bedside.attestation.sign1 import (
     ALG_EDDSA,
     HEADER_ALG,
@@ -57,9 +58,9 @@ from bedside.attestation.work import WORK_DEPTH, WORK_SLOTS
 RECENT_MAX: Final = 64  # statements of which the hash is remembered, for equivocation
 _DECODED_BYTES_MAX: Final = 4 * STATEMENT_BYTES  # more is never decoded, whichever checks are left out
 MANDATORY: Final = frozenset(
-    value for name, value in vars(Claim).items() if not name.startswith("_") and name != "LOCATION"
+    value for name, value in vars(Claim).items() if not name.startswith("_") and name not in ("LOCATION", "AUDIT")
 )
-ALLOWED: Final = MANDATORY | {Claim.LOCATION}  # the location has a check of its own
+ALLOWED: Final = MANDATORY | {Claim.LOCATION, Claim.AUDIT}  # the location has a check of its own
 
 
 class Refusal(StrEnum):
@@ -93,6 +94,9 @@ class Refusal(StrEnum):
     RUNTIME = "runtime"
     KERNELS = "kernels"
     VERSION = "version"
+    AUDITOR = "auditor"
+    AUDIT_SIGNATURE = "audit_signature"
+    AUDIT_FAILED = "audit_failed"
 
 
 MEANING: Final[dict[Refusal, str]] = {
@@ -124,6 +128,9 @@ MEANING: Final[dict[Refusal, str]] = {
     Refusal.RUNTIME: "its inference runtime is none of the published reference values",
     Refusal.KERNELS: "its kernel path is none of the published reference values",
     Refusal.VERSION: "its software version is none of the published reference values",
+    Refusal.AUDITOR: "its audit is by a key that is no enrolled site's auditor, or not by its own site's",
+    Refusal.AUDIT_SIGNATURE: "its audit is not of the work that its last statement committed to",
+    Refusal.AUDIT_FAILED: "the site's auditor found work that was not done as committed",
 }
 
 
@@ -134,6 +141,15 @@ class Received:
     epoch: int
     seq: int
     hash: bytes
+    root: bytes = b""  # of the work it committed to
+
+
+class Tier(StrEnum):
+    """How an epoch in service was attested, and so how it is paid."""
+
+    SITE = "site"  # audited by the care site, and in service by its word
+    STANDBY = "standby"  # audited by the care site, and not in service: an empty box
+    HOME = "home"  # no care site: the gateway's own word, the lowest and capped
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +164,7 @@ class Gateway:
     seq: int = 0
     epoch: int = -1
     boot_count: int = 0
+    auditor: bytes = b""  # kid of its site's auditor, from its first audit on: without an audit it is not paid
     recent: tuple[Received, ...] = ()  # oldest first, at most `RECENT_MAX`
 
     @property
@@ -167,6 +184,7 @@ class Arrival:
     beacons: Mapping[int, bytes]
     operator: str
     late_epochs: int = 1  # a statement of epoch e may come until the end of epoch e + this
+    auditors: Mapping[bytes, bytes] = field(default_factory=dict)  # kid -> public key, enrolled and not revoked
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +221,16 @@ class Verdict:
     @property
     def payable(self) -> bool:
         """Whether this epoch counts as in service."""
-        return self.refusal is None and self.statement is not None and self.statement.link.status is Status.OK
+        return self.tier is not None
+
+    @property
+    def tier(self) -> Tier | None:
+        """How the epoch is paid; None when it is not."""
+        if self.refusal is not None or self.statement is None or self.statement.link.status is not Status.OK:
+            return None
+        if self.statement.audit is not None:
+            return Tier.SITE if self.statement.audit.in_service else Tier.STANDBY
+        return None if self.gateway is not None and self.gateway.auditor else Tier.HOME
 
 
 OuterCheck = Callable[[Examined], Refusal | None]
@@ -262,8 +289,11 @@ class Verifier:
 
 def _advanced(gateway: Gateway, statement: Statement, digest: bytes) -> Gateway:
     link = statement.link
-    recent = (*gateway.recent, Received(link.epoch, link.seq, digest))[-RECENT_MAX:]
-    return replace(gateway, seq=link.seq, epoch=link.epoch, boot_count=statement.boot_count, recent=recent)
+    recent = (*gateway.recent, Received(link.epoch, link.seq, digest, statement.work_root))[-RECENT_MAX:]
+    auditor = statement.audit.auditor if statement.audit is not None else gateway.auditor
+    return replace(
+        gateway, seq=link.seq, epoch=link.epoch, boot_count=statement.boot_count, auditor=auditor, recent=recent
+    )
 
 
 # The outer checks: is this a well-formed message of an enrolled gateway, with the profile's claims?
@@ -385,6 +415,25 @@ def _measurements(case: Case) -> Refusal | None:
     return None if any(known.version == found.version for known in left) else Refusal.VERSION
 
 
+def _audit(case: Case) -> Refusal | None:
+    audit = case.statement.audit
+    if audit is None:
+        return None  # not refused: not paid, where it has a site
+    key = case.arrival.auditors.get(audit.auditor)
+    if key is None or case.gateway.auditor not in (b"", audit.auditor):
+        return Refusal.AUDITOR
+    last = case.gateway.recent[-1] if case.gateway.recent else None
+    if last is None or last.epoch != case.statement.link.epoch - 1:
+        return Refusal.AUDIT_SIGNATURE  # of other work than the statement before committed to
+    subject = Subject(case.gateway.sueid, last.epoch, last.root, case.statement.beacon)
+    return None if is_signed(audit, subject, key) else Refusal.AUDIT_SIGNATURE
+
+
+def _audit_result(case: Case) -> Refusal | None:
+    audit = case.statement.audit
+    return Refusal.AUDIT_FAILED if audit is not None and audit.failed else None
+
+
 STRICT: Final = Verifier(
     outer={
         "size": _size,
@@ -408,6 +457,8 @@ STRICT: Final = Verifier(
         "epochs": _epochs,
         "boot_count": _boot_count,
         "measurements": _measurements,
+        "audit": _audit,
+        "audit_result": _audit_result,
     },
 )
 
@@ -447,6 +498,7 @@ def _read(claims: dict[Any, Any], operator: str) -> Statement:
         boot_count=_uint(claims[Claim.BOOTCOUNT]),
         measured=_measured(measured, version),
         work_root=_bytes(work[1], HASH_BYTES),
+        audit=Audit.from_map(claims[Claim.AUDIT]) if Claim.AUDIT in claims else None,
         link=Link(_uint(chain[1]), _bytes(chain[2], HASH_BYTES), _uint(chain[3]), STATUS_OF_CODE[_uint(chain[4])]),
         oem_boot=claims[Claim.OEMBOOT],
         debug_status=_uint(claims[Claim.DBGSTAT], 4),

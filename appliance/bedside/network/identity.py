@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from bedside.attestation.sign1 import key_id
 from bedside.attestation.statement import SUEID_BYTES
 from bedside.core.errors import SetupError
-from bedside.network.keyfiles import load_or_make, write_new
+from bedside.core.keyfiles import load_or_make, write_new
 
 _SEED_BYTES = 32
 _SUEID_RANDOM = b"\x01"  # RFC 9711, 4.2.1: type RAND

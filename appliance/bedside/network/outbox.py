@@ -28,6 +28,7 @@ from sqlite_utils.migrations import Migrations
 from bedside.attestation.alert import MERGED_KIND, Alert, merge
 from bedside.attestation.sign1 import FormError, decode, encode
 from bedside.attestation.statement import GENESIS, Link, Status, statement_hash
+from bedside.attestation.work import WorkTree
 from bedside.core.database import open_durable, transaction
 from bedside.core.errors import StoreError
 
@@ -56,6 +57,20 @@ def _first(db: Database) -> None:
             data BLOB NOT NULL, answer TEXT) STRICT;
         CREATE TABLE number (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
         """)
+
+
+@migrations(name="0002_work")
+def _work(db: Database) -> None:
+    """What the newest statements committed to: opened to the site's auditor, under the outbox's key until then."""
+    db.executescript("CREATE TABLE work (epoch INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT;")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A statement that was just made, and the work tree that it commits to."""
+
+    data: bytes
+    work: WorkTree
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +192,7 @@ class Outbox:
         noted = before if epoch == current else slots if epoch == current + 1 else 0
         return noted >= WHOLE_EPOCH * slots_per_epoch
 
-    def statement(self, epoch: int, whole: bool, build: Callable[[Link], bytes]) -> bytes | None:
+    def statement(self, epoch: int, whole: bool, build: Callable[[Link], Made]) -> bytes | None:
         """The statement of the operator's epoch: the one that was made, else `build` makes the chain's next.
 
         It is on disk before it can be sent, so no number is ever signed twice. None when a later epoch
@@ -192,11 +207,28 @@ class Outbox:
             return None
         whole = whole and answer == "" and before == epoch - 1
         link = Link(seq + 1, prev, epoch, Status.OK if whole else Status.GAP)
-        data = build(link)
+        made = build(link)
+        data, nonce = made.data, os.urandom(_NONCE_BYTES)
+        work = nonce + self._cipher.encrypt(nonce, made.work.encode(), _work_name(epoch))
         with self._write() as db:
             db.execute("INSERT INTO statement VALUES (?, ?, ?, ?, NULL)", (link.seq, epoch, statement_hash(data), data))
             db.execute("DELETE FROM statement WHERE seq <= ?", (link.seq - STATEMENTS_KEPT,))
+            db.execute("DELETE FROM work")  # opened or not: the next beacon asks for this one
+            db.execute("INSERT INTO work VALUES (?, ?)", (epoch, work))
         return data
+
+    def work(self, epoch: int) -> WorkTree | None:
+        """What the statement of the operator's epoch committed to; None when it is not the newest, or unreadable."""
+        row = self._db.execute("SELECT sealed FROM work WHERE epoch = ?", (epoch,)).fetchone()
+        if row is None:
+            return None
+        sealed = bytes(row[0])
+        try:
+            return WorkTree.decode(
+                self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _work_name(epoch))
+            )
+        except (InvalidTag, ValueError):  # of another key: nobody can open it again
+            return None
 
     def answered(self, data: bytes, reason: str, epoch: int) -> None:
         """The operator judged a statement in our own epoch `epoch`: empty when verified, else the refusal's name."""
@@ -290,3 +322,8 @@ class Outbox:
     def _write(self) -> AbstractContextManager[sqlite3.Connection]:
         """One transaction: whole or not at all. Raises `StoreError`."""
         return transaction(self._db, "outbox")
+
+
+def _work_name(epoch: int) -> bytes:
+    """Bound to the sealed work, so that one epoch's cannot stand for another's."""
+    return b"work " + epoch.to_bytes(8, "big")

@@ -28,11 +28,11 @@ from bedside.attestation.exchange import (
     encode_pickup,
 )
 from bedside.core.errors import LinkError, SetupError
+from bedside.core.keyfiles import load_or_make, write_new
 from bedside.core.ports import Link
 from bedside.core.sealing import SUITE_NAME, OpeningKey, SealingKey
 from bedside.core.time import iso_utc
 from bedside.network.identity import read_public
-from bedside.network.keyfiles import load_or_make, write_new
 
 KEY_FILE: Final = "recipient.key"
 PUBLIC_FILE: Final = "recipient-public.json"

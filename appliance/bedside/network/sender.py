@@ -16,6 +16,7 @@ import asyncio
 import logging
 import os
 import secrets
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,17 +36,18 @@ from bedside.attestation.exchange import (
 from bedside.attestation.sign1 import Signer
 from bedside.attestation.statement import CTI_BYTES, Measured, Statement, make
 from bedside.attestation.statement import Link as ChainLink
-from bedside.attestation.work import Commitment, WorkTree
+from bedside.attestation.work import Piece, WorkSample
 from bedside.core.api import PartView
 from bedside.core.errors import LinkError, StoreError
 from bedside.core.events import Alarm
+from bedside.core.keyfiles import load_or_make
 from bedside.core.ports import Link
 from bedside.core.sealing import OpeningKey, SealingKey
 from bedside.core.time import US_PER_S, Clock, Worker, iso_utc
+from bedside.network.audits import AuditDesk
 from bedside.network.identity import PUBLIC_FILE, Identity, write_public
-from bedside.network.keyfiles import load_or_make
 from bedside.network.links import UnixLink
-from bedside.network.outbox import KEY_BYTES, Outbox
+from bedside.network.outbox import KEY_BYTES, Made, Outbox
 from bedside.network.recipient import read_recipients
 from bedside.network.slots import Errand, Moment, Rhythm, Standing, due
 from bedside.settings import Home
@@ -89,8 +91,10 @@ class NetworkSender:
         token: Callable[[], str | None],
         epoch_s: float = 3600.0,
         slot_s: float = 10.0,
+        auditor: bytes | None = None,
     ) -> None:
-        """`worker` owns the outbox; `token` gives the operator's enrolment token when there is one."""
+        """`worker` owns the outbox; `token` gives the operator's enrolment token when there is one; `auditor` is the
+        public key of the care site's auditor, None for a home without one."""
         self._outbox, self._link, self._identity = outbox, link, identity
         self._measured, self._clock, self._worker, self._token = measured, clock, worker, token
         self._rhythm = Rhythm.of(slot_s=slot_s, epoch_s=epoch_s)
@@ -103,7 +107,9 @@ class NetworkSender:
         self._offer_came = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
-        self._tree = WorkTree()
+        self._work = WorkSample(self._rhythm.slots_per_epoch)
+        self._work_lock = threading.Lock()  # models may run in other threads
+        self.audits = AuditDesk(auditor, identity.sueid, outbox, worker, clock)
         self._beacon: tuple[int, int, bytes] | None = None  # our epoch, the operator's, its beacon
         self._stated_epoch: int | None = outbox.number("stated_epoch") or None
         self._enrolled = bool(outbox.number("enrolled"))
@@ -122,9 +128,16 @@ class NetworkSender:
         self._offered.append(Alert.of(alarm))
         self._offer_came.set()
 
-    def commit_work(self, work: bytes) -> Commitment | None:
-        """Commit one inference (model digest, int8 input and output, time slot) to the epoch's work tree."""
-        return self._tree.commit(work)
+    def commit_work(self, model: bytes, inputs: bytes, outputs: bytes) -> None:
+        """Commit one inference (digest of the model, int8 tensors) to the epoch's work tree. Safe from any thread."""
+        piece = Piece(model, inputs, outputs, self._rhythm.slot(self._clock.now_us()))
+        with self._work_lock:
+            self._work.offer(piece)
+
+    @property
+    def identity(self) -> Identified:
+        """Who this gateway is to the operator."""
+        return self._identity
 
     async def run(self) -> None:
         """Keep the rhythm until `close`, or until cancelled."""
@@ -210,7 +223,8 @@ class NetworkSender:
             case Errand.BEACON:
                 await self._fetch_beacon(epoch)
             case Errand.STATEMENT:
-                await self._state_epoch(epoch)
+                if not await self.audits.holds_up():
+                    await self._state_epoch(epoch)
             case None:
                 return
 
@@ -238,6 +252,7 @@ class NetworkSender:
             return  # by the operator's clock the new epoch has not begun: ask again in a slot
         self._clock_back = False
         self._beacon = (epoch, ack.epoch, ack.beacon)
+        self.audits.beacon_came(ack.epoch, ack.beacon)
 
     async def _state_epoch(self, epoch: int) -> None:
         assert self._beacon is not None
@@ -259,7 +274,9 @@ class NetworkSender:
             self._stated_epoch = epoch
         log.info("statement answered", extra={"epoch": operator_epoch, "refused": ack.reason or None})
 
-    def _build(self, link: ChainLink, beacon: bytes) -> bytes:
+    def _build(self, link: ChainLink, beacon: bytes) -> Made:
+        with self._work_lock:
+            tree = self._work.close()
         statement = Statement(
             beacon=beacon,
             cti=os.urandom(CTI_BYTES),
@@ -268,11 +285,11 @@ class NetworkSender:
             sueid=self._identity.sueid,
             boot_count=self._outbox.number("boot_count"),
             measured=self._measured,
-            work_root=self._tree.root(),
+            work_root=tree.root,
             link=link,
+            audit=self.audits.result_for(link.epoch),
         )
-        self._tree = WorkTree()
-        return make(statement, self._identity)
+        return Made(make(statement, self._identity), tree)
 
     async def _ask(self, subject: Subject, message: bytes) -> Ack | None:
         """The operator's answer; None when there was none, which the next slot mends."""
@@ -371,6 +388,7 @@ class NetworkSender:
         if self._last_ack_us is None:
             return "starting", "waiting for the first slot"
         stated = "verified" if self._statement_refusal == "" else "due"
+        stated += self.audits.words
         return "ok", f"last acknowledgement {iso_utc(self._last_ack_us)}; statement {stated}; {tail}"
 
 
@@ -383,6 +401,7 @@ def open_sender(
     link: Link | None = None,
     epoch_s: float = 3600.0,
     slot_s: float = 10.0,
+    auditor: bytes | None = None,
 ) -> NetworkSender:
     """The sender of the box in `home`, towards its embedded operator unless another `link` is given. Blocks.
 
@@ -403,6 +422,7 @@ def open_sender(
         token=lambda: read_token(home.operator_token),
         epoch_s=epoch_s,
         slot_s=slot_s,
+        auditor=auditor,
     )
 
 

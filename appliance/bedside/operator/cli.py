@@ -33,9 +33,22 @@ def operator() -> None:
     default=None,
     help="Write a one-time enrolment token here, for the box's own gateway.",
 )
+@click.option(
+    "--trust-auditor",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    default=None,
+    help="Take this care site's audits, for one bed.",
+)
 @click.option("--speed", type=click.FloatRange(min=0.01), default=1.0, hidden=True)
 @click.option("--origin-us", type=int, default=0, hidden=True)
-def run(home: Path | None, epoch_s: float, offer_token: Path | None, speed: float, origin_us: int) -> None:
+def run(
+    home: Path | None,
+    epoch_s: float,
+    offer_token: Path | None,
+    trust_auditor: Path | None,
+    speed: float,
+    origin_us: int,
+) -> None:
     """Run the operator's service until SIGTERM or Ctrl-C."""
     import asyncio
 
@@ -43,7 +56,10 @@ def run(home: Path | None, epoch_s: float, offer_token: Path | None, speed: floa
     from bedside.settings import home_from
 
     clock = SystemClock() if speed == 1.0 else ScaledClock(origin_us, speed)
-    asyncio.run(_serve(home_from(home).operator, clock, epoch_s, offer_token))
+    folder = home_from(home).operator
+    if trust_auditor is not None:
+        _trust(folder, trust_auditor, "", 1, clock.now_us())
+    asyncio.run(_serve(folder, clock, epoch_s, offer_token))
 
 
 @operator.command()
@@ -94,6 +110,46 @@ def enrol_token(home: Path | None, hours: float) -> None:
     click.echo(token)
 
 
+@operator.command("trust-auditor")
+@click.argument("public", metavar="AUDITOR-PUBLIC.json", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--site", default="", help="What the operator calls this care site.")
+@click.option("--beds", type=click.IntRange(min=1), default=1, show_default=True, help="Licensed beds: paid gateways.")
+@HOME
+def trust_auditor(public: Path, site: str, beds: int, home: Path | None) -> None:
+    """Take this care site's audits: they open payment for as many of its gateways as it has licensed beds."""
+    from bedside.core.time import SystemClock
+    from bedside.settings import home_from
+
+    kid = _trust(home_from(home).operator, public, site, beds, SystemClock().now_us())
+    click.echo(f"auditor {kid.hex()} is taken for {beds} bed(s)")
+
+
+@operator.command("revoke-auditor")
+@click.argument("kid")
+@HOME
+def revoke_auditor(kid: str, home: Path | None) -> None:
+    """Take a care site's auditor out of service, for good (KID as its public file names it)."""
+    from bedside.core.errors import SetupError
+    from bedside.core.time import SystemClock
+    from bedside.operator.sink import Sink
+    from bedside.settings import home_from
+
+    folder = home_from(home).operator
+    Sink.read(folder / "operator.db").close()  # says so when no operator has run here
+    sink = Sink.open(folder / "operator.db")
+    try:
+        found = [known for known in sink.auditors() if kid and known.hex().startswith(kid.lower())]
+        if len(found) != 1:
+            raise SetupError(
+                f"{len(found)} auditors in service have a key id that begins with {kid!r}",
+                hint="take the kid from the auditor's public file",
+            )
+        sink.revoke_auditor(found[0], SystemClock().now_us())
+    finally:
+        sink.close()
+    click.echo(f"revoked {found[0].hex()}")
+
+
 @operator.command()
 @click.argument("kid")
 @HOME
@@ -124,6 +180,21 @@ def approve(kid: str, home: Path | None) -> None:
     click.echo(
         f"approved version {statement.measured.version}, models {', '.join(statement.measured.models) or 'none'}"
     )
+
+
+def _trust(folder: Path, public: Path, site: str, beds: int, now_us: int) -> bytes:
+    from bedside.attestation.sign1 import key_id
+    from bedside.core.keyfiles import read_public_file
+    from bedside.operator.sink import Sink
+
+    key = read_public_file(public, "auditor", {"public_key": 32})["public_key"]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sink = Sink.open(folder / "operator.db")
+    try:
+        sink.trust_auditor(key_id(key), key, site, beds, now_us)
+    finally:
+        sink.close()
+    return key_id(key)
 
 
 async def _serve(folder: Path, clock: Clock, epoch_s: float, offer_token: Path | None) -> None:
@@ -194,6 +265,7 @@ def _text(view: dict[str, Any]) -> str:
             f"gateway {item['pseudonym']}  {state}, last contact {item['last_contact']}  (kid {item['kid'][:8]})",
             f"  statements  {made['verified']} verified, {made['payable']} of them for a whole epoch,"
             f" {made['refused']} refused",
+            "  epochs      " + (", ".join(f"{n} {tier}" for tier, n in item["paid_as"].items()) or "none yet"),
             f"  envelopes   {sealed['slots']} slots kept, {sealed['missing']} missing between first and last",
         ]
         if last is not None:

@@ -61,7 +61,7 @@ def _gateway(sink: Sink, row: dict[str, Any], now_us: int, silent_s: float) -> d
         (kid,),
     )
     age_s = max(0.0, (now_us - row["contact_us"]) / US_PER_S)
-    seq, epoch, boot_count, _ = decode(row["chain"])
+    seq, epoch, boot_count, *_ = decode(row["chain"])
     view: dict[str, Any] = {
         "pseudonym": row["sueid"].hex()[2:18],
         "kid": kid.hex(),
@@ -71,6 +71,7 @@ def _gateway(sink: Sink, row: dict[str, Any], now_us: int, silent_s: float) -> d
         "last_contact_age_s": round(age_s, 1),
         "silent": age_s > silent_s,
         "tier": "software key",
+        "paid_as": _tiers(sink, kid),
         "chain": {"seq": seq, "epoch": epoch, "boot_count": boot_count},
         "statements": {**statements, "refused": statements["received"] - statements["verified"]},
         "last_statement": _statement(newest[0]) if newest else None,
@@ -79,6 +80,16 @@ def _gateway(sink: Sink, row: dict[str, Any], now_us: int, silent_s: float) -> d
     }
     view["problem"] = _problem(view)
     return view
+
+
+def _tiers(sink: Sink, kid: bytes) -> dict[str, int]:
+    """How many of a gateway's epochs are paid, or not, and as what."""
+    rows = sink.rows(
+        "SELECT coalesce(tier, 'unpaid') AS tier, count(*) AS n FROM statement"
+        " WHERE kid = ? AND refusal IS NULL GROUP BY 1 ORDER BY 1",
+        (kid,),
+    )
+    return {row["tier"]: row["n"] for row in rows}
 
 
 def _statement(row: dict[str, Any]) -> dict[str, Any]:
@@ -90,6 +101,7 @@ def _statement(row: dict[str, Any]) -> dict[str, Any]:
         "refusal": row["refusal"],
         "meaning": _meaning(row["refusal"]) if row["refusal"] else None,
         "payable": bool(row["payable"]),
+        "tier": row["tier"],
         "bytes": len(row["data"]),
         "sha256": row["hash"].hex(),
     }

@@ -224,7 +224,7 @@ class OperatorService:
 
         def judge() -> Verdict | str:
             """In one go, so that no two statements of a gateway are judged against the same head."""
-            arrival = Arrival(epoch, sink.beacons(), self.name)
+            arrival = Arrival(epoch, sink.beacons(), self.name, auditors=sink.auditors())
             verdict = STRICT.verify(data, sink.gateway, arrival)
             if verdict.refusal is Refusal.REPLAY:
                 return verdict  # a retry whose first answer was lost: told what it was told

@@ -20,13 +20,14 @@ from sqlite_utils.migrations import Migrations
 from bedside.attestation.exchange import PickedUp, Sealed
 from bedside.attestation.sign1 import decode, encode
 from bedside.attestation.statement import Measured
-from bedside.attestation.verify import Gateway, Received, Verdict
+from bedside.attestation.verify import Gateway, Received, Tier, Verdict
 from bedside.core.database import open_durable, transaction
 from bedside.core.errors import SetupError
 
 ENVELOPES_MAX: Final = 400_000  # rows: bounds the file at about 1 GB however long the age is
 REFUSED_MAX: Final = 10_000
 BEACONS_KEPT: Final = 72
+OVER_BEDS: Final = "over_beds"  # audited and in service, but more gateways than the site has licensed beds
 
 migrations = Migrations("operator")
 
@@ -50,6 +51,17 @@ def _first(db: Database) -> None:
         CREATE INDEX envelope_received ON envelope (received_us);
         CREATE TABLE token (hash BLOB PRIMARY KEY, expires_us INTEGER NOT NULL, kid BLOB) STRICT;
         CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL, last_us INTEGER NOT NULL) STRICT;
+        """)
+
+
+@migrations(name="0002_audits")
+def _audits(db: Database) -> None:
+    """The care sites' auditors with their licensed beds, and how each statement was audited and paid."""
+    db.executescript("""
+        CREATE TABLE auditor (kid BLOB PRIMARY KEY, public_key BLOB NOT NULL, site TEXT NOT NULL,
+            beds INTEGER NOT NULL, trusted_us INTEGER NOT NULL, revoked_us INTEGER) STRICT;
+        ALTER TABLE statement ADD COLUMN tier TEXT;
+        ALTER TABLE statement ADD COLUMN auditor BLOB;
         """)
 
 
@@ -133,9 +145,14 @@ class Sink:
         if row is None:
             return None
         base = Gateway(row[0], row[1], row[2], _decode_references(row[4]), row[3] is not None)
-        seq, epoch, boot_count, recent = decode(row[5])
+        seq, epoch, boot_count, recent, *later = decode(row[5])
         return replace(
-            base, seq=seq, epoch=epoch, boot_count=boot_count, recent=tuple(Received(*item) for item in recent)
+            base,
+            seq=seq,
+            epoch=epoch,
+            boot_count=boot_count,
+            auditor=later[0] if later else b"",
+            recent=tuple(Received(*item) for item in recent),
         )
 
     def gateways(self) -> list[bytes]:
@@ -156,6 +173,26 @@ class Sink:
             with self._write() as db:
                 blob = _encode_references((*gateway.references, measured))
                 db.execute("UPDATE gateway SET refs = ? WHERE kid = ?", (blob, kid))
+
+    # Auditors
+
+    def trust_auditor(self, kid: bytes, public_key: bytes, site: str, beds: int, now_us: int) -> None:
+        """Take this key's audits as a care site's, for at most `beds` gateways an epoch. Again: other beds or name."""
+        with self._write() as db:
+            db.execute(
+                "INSERT INTO auditor VALUES (?, ?, ?, ?, ?, NULL)"
+                " ON CONFLICT (kid) DO UPDATE SET site = excluded.site, beds = excluded.beds",
+                (kid, public_key, site, beds, now_us),
+            )
+
+    def revoke_auditor(self, kid: bytes, now_us: int) -> bool:
+        """Take an auditor's key out of service for good; False when it is not known."""
+        with self._write() as db:
+            return db.execute("UPDATE auditor SET revoked_us = ? WHERE kid = ?", (now_us, kid)).rowcount > 0
+
+    def auditors(self) -> dict[bytes, bytes]:
+        """The public keys of the auditors in service, by kid."""
+        return dict(self._db.execute("SELECT kid, public_key FROM auditor WHERE revoked_us IS NULL").fetchall())
 
     # Beacons
 
@@ -184,12 +221,19 @@ class Sink:
         link = verdict.statement.link if verdict.statement is not None else None
         where = (link.epoch, link.seq) if link is not None else (None, None)
         refusal = None if verdict.refusal is None else str(verdict.refusal)
+        audit = verdict.statement.audit if verdict.statement is not None else None
+        auditor = audit.auditor if audit is not None else None
         with self._write() as db:
+            tier = self._tier(verdict)
             db.execute(
-                "INSERT OR IGNORE INTO statement (hash, kid, received_us, epoch, seq, refusal, payable, data)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (verdict.hash, verdict.gateway.kid, now_us, *where, refusal, int(verdict.payable), data),
-            )
+                "INSERT OR IGNORE INTO statement"
+                " (hash, kid, received_us, epoch, seq, refusal, payable, data, tier, auditor)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    verdict.hash, verdict.gateway.kid, now_us, *where, refusal,
+                    int(tier is not None and tier != OVER_BEDS), data, tier, auditor,
+                ),
+            )  # fmt: skip
             chain = _encode_chain(verdict.gateway)
             db.execute(
                 "UPDATE gateway SET contact_us = ?, chain = ? WHERE kid = ?", (now_us, chain, verdict.gateway.kid)
@@ -199,6 +243,18 @@ class Sink:
                 " WHERE refusal IS NOT NULL ORDER BY number DESC LIMIT 1 OFFSET ?)",
                 (REFUSED_MAX,),
             )
+
+    def _tier(self, verdict: Verdict) -> str | None:
+        """The verdict's tier, unless its site's licensed beds are all taken in this epoch."""
+        if verdict.tier is not Tier.SITE or verdict.statement is None or verdict.statement.audit is None:
+            return None if verdict.tier is None else str(verdict.tier)
+        kid = verdict.statement.audit.auditor
+        (beds,) = self._db.execute("SELECT beds FROM auditor WHERE kid = ?", (kid,)).fetchone() or (0,)
+        (taken,) = self._db.execute(
+            "SELECT count(DISTINCT kid) FROM statement WHERE epoch = ? AND auditor = ? AND tier = ?",
+            (verdict.statement.link.epoch, kid, str(Tier.SITE)),
+        ).fetchone()
+        return str(Tier.SITE) if taken < beds else OVER_BEDS
 
     def count(self, name: str, now_us: int) -> None:
         """One more of what is not worth keeping."""
@@ -260,8 +316,8 @@ def _decode_references(blob: bytes) -> tuple[Measured, ...]:
 
 
 def _encode_chain(gateway: Gateway) -> bytes:
-    recent = [[item.epoch, item.seq, item.hash] for item in gateway.recent]
-    return encode([gateway.seq, gateway.epoch, gateway.boot_count, recent])
+    recent = [[item.epoch, item.seq, item.hash, item.root] for item in gateway.recent]
+    return encode([gateway.seq, gateway.epoch, gateway.boot_count, recent, gateway.auditor])
 
 
 def measured_view(measured: Measured) -> Mapping[str, Any]:

@@ -131,6 +131,8 @@ class Model:
         self.n_inputs: int = entry.n_inputs
         self.n_outputs: int = entry.n_outputs
         self.calibration = entry.calibration
+        self.observer: Callable[[bytes, bytes, bytes], None] | None = None
+        """Told of each inference: digest, input row and output row as bytes. Must return at once."""
         self._lock = threading.Lock()
         try:
             single = _interpreter(module, content, 1, entry.n_inputs)
@@ -183,6 +185,10 @@ class Model:
                 outputs[start : start + _BATCH] = self._batch(batch[start : start + _BATCH])
             for row in range(whole, batch.shape[0]):
                 outputs[row] = self._single(batch[row : row + 1])[0]
+        if self.observer is not None:
+            digest = bytes.fromhex(self.digest)
+            for taken, given in zip(batch, outputs, strict=True):
+                self.observer(digest, taken.tobytes(), given.tobytes())
         return outputs
 
     def logits(self, batch: Int8s) -> npt.NDArray[np.float64]:
