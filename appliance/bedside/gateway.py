@@ -19,7 +19,7 @@ import logging
 import random
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -34,7 +34,7 @@ from bedside.ble.virtual.cuff import VirtualCuff
 from bedside.ble.virtual.wearable import VirtualWearable
 from bedside.core.codes import StreamKind
 from bedside.core.errors import SetupError
-from bedside.core.events import Event
+from bedside.core.events import Event, Finding
 from bedside.core.ids import IdSource
 from bedside.core.physiology import Physiology
 from bedside.core.ports import Link, Patient, SampleSource, Store
@@ -65,6 +65,8 @@ PAUSE_LOOK_US = 130_000_000  # an audio pause that was begun longer ago is over
 LIMITS_LOOK_US = 3_600_000_000
 RESUME_LOOK_BACK_US = 600 * 1_000_000
 AUDITOR_FILE = "auditor-public.json"  # in the keys' folder: the care site that may audit this box
+STORED_LOOK_BACK_US = 14 * 86_400 * 1_000_000
+STORED_LOOK_MAX = 50_000
 DISK_BYTES_MIN = 500_000_000  # about two months of one patient
 
 
@@ -303,7 +305,7 @@ async def _compose(
     radio: Radio = BumbleRadio(virtual.air) if virtual is not None else SystemRadio()
     wanted = [_virtual_patient(body, number) for number, body in enumerate(bodies, 1)]
     wanted += [_real_patient(patient) for patient in settings.patients] if not bodies else []
-    admit = _Admitter(store, radio, edges)
+    admit = _Admitter(store, radio, edges, ward.recorder.flush)
     for one in wanted:
         admission = await edges.records_worker.run(lambda one=one: admit(one))  # type: ignore[misc]
         open_alarms = await edges.records_worker.run(lambda a=admission: store.open_alarms(a.patient.id))  # type: ignore[misc]
@@ -384,10 +386,11 @@ def _real_patient(setting: PatientSetting) -> _Wanted:
 class _Admitter:
     """Makes admissions. A patient with the same name and bed keeps her ids, so yesterday's records are hers."""
 
-    def __init__(self, store: Store, radio: Radio, edges: Edges) -> None:
+    def __init__(self, store: Store, radio: Radio, edges: Edges, durable: Callable[[], Awaitable[bool]]) -> None:
         self._store = store
         self._radio = radio
         self._edges = edges
+        self._durable = durable
 
     def __call__(self, wanted: _Wanted) -> Admission:
         patient = self._patient(wanted)
@@ -399,7 +402,7 @@ class _Admitter:
             WearableConfig(
                 id=wearable, patient=patient.id, name=one.name, address=one.address,
                 advertised_name=None if one.address else one.name, simulated=wanted.simulated, spot=one.spot,
-                zone_s=self._zone_s, ecg_stream=stream,
+                zone_s=self._zone_s, ecg_stream=stream, durable=self._durable, erase_stored=one.erase_stored,
             )
             for wearable, stream, one in zip(patient.wearables, streams, wanted.wearables, strict=True)
         ]  # fmt: skip
@@ -453,10 +456,9 @@ class _Resuming:
         self._closed = False
 
     async def items(self) -> AsyncIterator[Item]:
-        first, ended_us = await self._edges.records_worker.run(self._where_it_ended)
+        config = await self._edges.records_worker.run(self._going_on)
         if self._closed:
             return
-        config = dataclasses.replace(self._config, ecg_first_index=first, ecg_resumed_us=ended_us)
         self._session = WearableSession(config, self._radio, self._edges.clock, self._edges.randomness)
         async for item in self._session.items():
             yield item
@@ -465,6 +467,25 @@ class _Resuming:
         self._closed = True
         if self._session is not None:
             await self._session.close()
+
+    def _going_on(self) -> WearableConfig:
+        first, ended_us = self._where_it_ended()
+        after = self._what_is_kept() if self._config.spot else {}
+        return dataclasses.replace(self._config, ecg_first_index=first, ecg_resumed_us=ended_us, stored_after=after)
+
+    def _what_is_kept(self) -> dict[str, int]:
+        """Of each memory of the wearable: the number of the newest record that is on disk."""
+        patient, newest_us = self._config.patient, self._store.newest_us(self._config.patient)
+        if newest_us is None:
+            return {}
+        said = self._store.events(patient, newest_us - STORED_LOOK_BACK_US, 2**62, ("finding",), STORED_LOOK_MAX)
+        after: dict[str, int] = {}
+        for one in said:
+            if isinstance(one, Finding) and one.kind == "back_fill" and one.evidence.get("wearable") == self._config.id:
+                name, last = one.evidence.get("characteristic"), one.evidence.get("last")
+                if isinstance(name, str) and isinstance(last, int):
+                    after[name] = last
+        return after
 
     def _where_it_ended(self) -> tuple[int, int | None]:
         """The index with which the stored stream goes on, and when its last sample ended."""

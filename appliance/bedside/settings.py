@@ -154,6 +154,8 @@ class WearableSetting(BaseModel):
     address: Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$")] | None = None
     spot: bool = False
     """A cuff, thermometer, scale or meter: it calls when it has measured, and its silence is no loss."""
+    erase_stored: bool = False
+    """Erase a meter's memory after what it kept is on this box's disk. Only where the patient does not need it."""
 
 
 class PatientSetting(BaseModel):

@@ -15,6 +15,7 @@ from bedside.alarms.rate_rules import RateRules
 from bedside.alarms.signal_rules import SignalRules
 from bedside.alarms.signs import Sign
 from bedside.alarms.spot_rules import SPOT_FINDINGS, SpotRules
+from bedside.alarms.stored_rules import StoredRules
 from bedside.alarms.table import Condition, ConditionTable
 from bedside.alarms.vital_rules import VitalRules
 from bedside.core.codes import StreamKind
@@ -44,6 +45,7 @@ class Hearing:
         self._beats = BeatRules(table)
         self._vitals = VitalRules(table)
         self._spots = SpotRules(table)
+        self._stored = StoredRules()
         self._rates: dict[str | None, RateRules] = {}
         self.signals = SignalRules(table)
         self.leads, self.pulses = Leads(table), Pulses()
@@ -79,8 +81,8 @@ class Hearing:
         match event:
             case Beat():
                 return self._beat(event)
-            case Numeric(stored=True):
-                return []  # it was so then: no live condition
+            case Numeric(stored=True):  # it was so then: no live condition
+                return self._stored.numeric(event, self.table, elapsed_us)
             case Numeric():
                 signs = self._vitals.numeric(event, elapsed_us) + self.signals.numeric(event, elapsed_us)
                 return signs + self._spots.numeric(event, elapsed_us)

@@ -13,6 +13,7 @@ from typing import Any
 from bedside.ble import (
     battery,
     blood_pressure,
+    cgm_session,
     date_time,
     glucose,
     heart_rate,
@@ -55,6 +56,9 @@ CHARACTERISTICS: dict[str, Characteristic] = {
         Characteristic(weight.BODY_COMPOSITION, "body composition", weight.decode_body_composition),
         Characteristic(glucose.MEASUREMENT, "glucose", glucose.decode_glucose),
         Characteristic(glucose.CGM_MEASUREMENT, "CGM", glucose.decode_cgm),
+        Characteristic(cgm_session.FEATURE, "CGM feature", cgm_session.decode_cgm_feature),
+        Characteristic(cgm_session.STATUS, "CGM status", cgm_session.decode_cgm_status),
+        Characteristic(cgm_session.SESSION_START, "CGM session start time", cgm_session.decode_session_start),
         Characteristic(racp.RECORD_ACCESS, "record access control point", racp.decode_record_access),
         Characteristic(battery.LEVEL, "battery", battery.decode_battery_level),
         Characteristic(date_time.DATE_TIME, "date time", date_time.decode_date_time),

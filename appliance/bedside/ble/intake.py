@@ -71,6 +71,7 @@ class Counts:
 
     notifications: dict[str, int] = field(default_factory=dict)
     malformed: dict[str, int] = field(default_factory=dict)
+    fetched: dict[str, int] = field(default_factory=dict)  # records from the wearable's memory
     flooded: int = 0  # refused unread: more than a wearable may send
     samples: int = 0
     samples_missing: int = 0  # declared as gaps
@@ -101,6 +102,7 @@ class Intake:
         self._now_s = 0.0
         self._clock_offset_s: float | None = None
         self._earlier_offset_s: float | None = None
+        self._session_us: int | None = None  # minute 0 of a glucose sensor's session
         self._decoders: dict[str, Callable[[bytes, int], None]] = {
             pmd.DATA: self._ecg,
             heart_rate.MEASUREMENT: self._heart_rate,
@@ -120,12 +122,30 @@ class Intake:
         self._cause = "link_lost"
         self._tokens, self._tokens_s = BURST_MAX, now_s
         self._link_s = now_s
-        self._clock_offset_s = self._earlier_offset_s = None
+        self._clock_offset_s = self._earlier_offset_s = self._session_us = None
         self.last_s.clear()
 
     def clock(self, offset_s: float | None, earlier_s: float | None = None) -> None:
         """UTC minus the wearable's clock on the present link, and before we set it."""
         self._clock_offset_s, self._earlier_offset_s = offset_s, earlier_s
+
+    def glucose_session(self, minute: int, now_us: int) -> None:
+        """A glucose sensor's status said that it is minute `minute` of its session."""
+        self._session_us = now_us - minute * 60 * US_PER_S
+
+    def take_stored(self, uuid: str, payload: bytes, *, now_us: int) -> bool:
+        """A record that was asked for; False when it cannot be read, or nobody can say when it was taken."""
+        counts = self.counts
+        counts.fetched[uuid] = counts.fetched.get(uuid, 0) + 1
+        heard = self._heard(now_us, since_subscribed_s=0.0)
+        try:
+            numbers = spot.decode(uuid, payload, heard)
+        except DecodeError as error:
+            self._malformed(uuid, payload, error)
+            return False
+        for one in numbers:
+            self._read(one.code, one.value, one.validity, one.reason, one.taken_us, stored=one.stored)
+        return not any(one.untimed for one in numbers)
 
     def take(self, uuid: str, payload: bytes, *, now_us: int, now_s: float) -> bool:
         """Take a notification; False when it was refused unread because the wearable sends too many."""
@@ -263,15 +283,19 @@ class Intake:
         self._read(Code.BATTERY, float(level), Validity.GOOD, None, now_us)
 
     def _spot(self, uuid: str, payload: bytes, now_us: int) -> None:
-        heard = spot.Heard(
+        heard = self._heard(now_us, since_subscribed_s=self._now_s - self._link_s)
+        for one in spot.decode(uuid, payload, heard):
+            self._read(one.code, one.value, one.validity, one.reason, one.taken_us, stored=one.stored)
+
+    def _heard(self, now_us: int, since_subscribed_s: float) -> spot.Heard:
+        return spot.Heard(
             now_us=now_us,
-            since_subscribed_s=self._now_s - self._link_s,
+            since_subscribed_s=since_subscribed_s,
             zone_s=self._zone_s(),
             clock_offset_s=self._clock_offset_s,
             earlier_offset_s=self._earlier_offset_s,
+            session_us=self._session_us,
         )
-        for one in spot.decode(uuid, payload, heard):
-            self._read(one.code, one.value, one.validity, one.reason, one.taken_us, stored=one.stored)
 
     def _read(
         self,

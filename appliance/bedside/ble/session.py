@@ -22,8 +22,8 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from bleak import BleakClient
@@ -33,12 +33,13 @@ from bleak.backends.scanner import AdvertisementData
 from bleak.exc import BleakBluetoothNotAvailableError, BleakError
 
 from bedside.ble import battery, date_time, heart_rate, plx, pmd, spot
+from bedside.ble.fetching import DRAIN_S, Fetching, Known, memories_of
 from bedside.ble.intake import Intake
 from bedside.ble.outbox import Outbox
 from bedside.ble.radio import OnAdvertisement, Radio
 from bedside.core.codes import Code, StreamKind
 from bedside.core.errors import DecodeError, WearableError
-from bedside.core.samples import Item, LinkChange, LinkState, Reading, StreamInfo, Validity
+from bedside.core.samples import Item, LinkChange, LinkState, Plain, Reading, Remark, StreamInfo, Validity
 from bedside.core.time import Clock
 
 logger = logging.getLogger(__name__)
@@ -84,6 +85,9 @@ class WearableConfig:
     ecg_lead: str | None = None  # None: as the wearable says, else "ECG"
     ecg_first_index: int = 0  # where the stream goes on after a restart of the box …
     ecg_resumed_us: int | None = None  # … and when the sample before that index ended: the time since is a gap
+    stored_after: Mapping[str, int] = field(default_factory=dict)  # by characteristic: newest record that is kept here
+    durable: Callable[[], Awaitable[bool]] | None = None  # writes what was given out; True: it is all on disk …
+    erase_stored: bool = False  # … and only then is it erased from the wearable's memory
 
     def __post_init__(self) -> None:
         if self.address is None and self.advertised_name is None:
@@ -107,6 +111,8 @@ class WearableSession:
         self._outbox = Outbox()
         self.intake = Intake(wearable=config.id, patient=config.patient, put=self._outbox.put, zone_s=config.zone_s)
         self._spot = config.spot
+        self._known: dict[str, Known] = {}  # of the wearable's memories, by characteristic
+        self._fetching: dict[str, Fetching] = {}  # of the present link
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._state: LinkState | None = None
@@ -241,11 +247,17 @@ class WearableSession:
             up_since_s = self._clock.monotonic_s()
             self._told_lost = False
             self._tell(LinkState.UP, "data arrive")
-            reason = await (self._watch(client, signals, broken) if signals else self._visit(broken))
+            fetching = asyncio.create_task(self._fetch_all(), name=f"memory of {self.config.id}")
+            try:
+                reason = await (self._watch(client, signals, broken) if signals else self._visit(broken))
+            finally:
+                fetching.cancel()
+                await asyncio.wait((fetching,))
             self._lose(reason)
             return self._clock.monotonic_s() - up_since_s
         finally:
             self._broken = None
+            self._fetching = {}
             await self._drop(client)
 
     def _break(self, reason: str) -> None:
@@ -283,11 +295,62 @@ class WearableSession:
             await self._right_clock(client)
         for uuid in spots:
             await self._notify(client, uuid)
+        await self._prepare_memories(client)
         watched = [uuid for uuid in LATE_S if uuid in signals]
         if not watched and not spots:
             raise WearableError("the wearable has no signal that Bedside can read")
         self._spot = not watched
         return watched
+
+    # ------------------------------------------------------------------ the wearable's memory
+
+    async def _prepare_memories(self, client: BleakClient) -> None:
+        for memory in memories_of(client):
+            uuid = memory.measurement
+            known = self._known.setdefault(uuid, Known(self.config.stored_after.get(uuid)))
+            fetching = Fetching(client, memory, known, self)
+            try:
+                await fetching.prepare()
+            except BleakError as error:  # a memory that cannot be asked is no reason to lose what is live
+                logger.warning("no memory", extra={"wearable": self.config.id, "error": type(error).__name__})
+                continue
+            self._fetching[uuid] = fetching
+
+    async def _fetch_all(self) -> None:
+        for fetching in tuple(self._fetching.values()):
+            await fetching.run(self.config.durable if self.config.erase_stored else None)
+
+    def stored(self, measurement: str, packet: bytes) -> bool:
+        """A record of the wearable's memory, for `Fetching`."""
+        return self.intake.take_stored(measurement, packet, now_us=self._clock.now_us())
+
+    def glucose_session(self, minute: int) -> None:
+        """What a glucose sensor's status said, for `Fetching`."""
+        self.intake.glucose_session(minute, self._clock.now_us())
+
+    def fetched(self, measurement: str, evidence: Plain) -> None:
+        """A portion of the memory is complete, for `Fetching`."""
+        config = self.config
+        self._outbox.put(
+            Remark(
+                wearable=config.id,
+                patient=config.patient,
+                time_us=self._clock.now_us(),
+                kind="back_fill",
+                evidence=evidence,
+            )
+        )
+
+    async def drained(self) -> bool:
+        """Wait until the consumer has taken everything, for `Fetching`; False when it stands still."""
+        until_s = self._clock.monotonic_s() + DRAIN_S
+        while len(self._outbox):
+            if self._clock.monotonic_s() > until_s:
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
+    # ------------------------------------------------------------------ clocks and signals
 
     async def _right_clock(self, client: BleakClient) -> None:
         """Learn how far the wearable's clock is off, and set it where it may be set."""
@@ -325,8 +388,12 @@ class WearableSession:
         await _within(CALL_S, client.start_notify(uuid, take))
 
     def _take(self, uuid: str, payload: bytes) -> None:
-        clock = self._clock
+        clock, fetching = self._clock, self._fetching.get(uuid)
+        if fetching is not None and fetching.on_notification(payload):
+            return
         taken = self.intake.take(uuid, payload, now_us=clock.now_us(), now_s=clock.monotonic_s())
+        if taken and fetching is not None:
+            fetching.live(payload)
         if not taken:
             self._flooded += 1
             if self._flooded > FLOODED_MAX:

@@ -92,6 +92,7 @@ class Spot:
     reason: str | None
     taken_us: int
     stored: bool
+    untimed: bool = False  # nobody can say when it was taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +104,7 @@ class Heard:
     zone_s: float
     clock_offset_s: float | None = None  # UTC minus the wearable's clock; None: not known
     earlier_offset_s: float | None = None  # the same before this link set the clock; None: it was not set
+    session_us: int | None = None  # minute 0 of a glucose sensor's session, UTC; None: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def _spots(values: tuple[_Value, ...], taken: _Taken, heard: Heard) -> Iterator[
             value, validity, reason = one.value, Validity.GOOD if doubt is None else Validity.QUESTIONABLE, doubt
         yield Spot(
             code=one.code, value=value, validity=validity, reason=reason, taken_us=taken.at_us,
-            stored=stored or taken.unknown,
+            stored=stored or taken.unknown, untimed=taken.unknown,
         )  # fmt: skip
 
 
@@ -310,7 +312,14 @@ def _cgm(payload: bytes, heard: Heard) -> Iterator[Spot]:
         value = _within(Code.GLUCOSE, record.glucose_mgdl, 1 / MG_DL_PER_MMOL_L, 0.5, 60, None)
         if refused is not None:
             value = _Value(Code.GLUCOSE, None, refused=refused)
-        yield from _spots((value,), _taken(None, heard), heard)
+        yield from _spots((value,), _minute(record.time_offset_min, heard), heard)
+
+
+def _minute(offset_min: int, heard: Heard) -> _Taken:
+    """When a sensor's minute was: by its status, which said what minute it is now; no clock has to be believed."""
+    if heard.session_us is None:
+        return _taken(None, heard)
+    return _Taken(min(heard.session_us + offset_min * 60 * US_PER_S, heard.now_us))
 
 
 def _oximeter(payload: bytes, heard: Heard) -> Iterator[Spot]:

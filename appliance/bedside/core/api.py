@@ -40,6 +40,7 @@ class NumericView(TypedDict):
     reason: str | None
     limit_low: float | None
     limit_high: float | None
+    stored: NotRequired[bool]  # there and true when it comes from a wearable's memory
     limit_changed: NotRequired[bool]  # there and true when it is this patient's own, not the preset's
 
 

@@ -50,6 +50,7 @@ class Recorder:
         self._changed = changed
         self._pending: deque[Block | Event] = deque()
         self._in_flight: list[Block | Event] = []  # the batch being written, or refused and to be tried again
+        self._writing = asyncio.Lock()  # two that flush at once would write a batch twice
 
     def keep(self, item: Block | Event) -> None:
         """Keep a block of samples or an event; it is on disk within about `BATCH_S`."""
@@ -67,6 +68,10 @@ class Recorder:
 
     async def flush(self) -> bool:
         """Write everything that waits. False when the store refused: the batch is kept for the next try."""
+        async with self._writing:
+            return await self._flush()
+
+    async def _flush(self) -> bool:
         while self._in_flight or self._pending:
             if not self._in_flight:
                 self._in_flight = list(self._pending)

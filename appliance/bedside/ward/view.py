@@ -177,11 +177,14 @@ class PatientBoard:
                 value, validity, reason = None, str(Validity.REJECTED), reason or "stale"
             elif newest.validity is Validity.REJECTED:
                 value = None
-        return NumericView(
+        view = NumericView(
             code=str(code), label=facts.label, unit=facts.unit, value=value, decimals=facts.decimals,
             time_us=newest.start_us if newest is not None else None, age_s=age_s, validity=validity,
             reason=reason_text(reason or None), limit_low=low, limit_high=high,
         )  # fmt: skip
+        if newest is not None and newest.stored:
+            view["stored"] = True
+        return view
 
     def _signal(self, signal: _Signal, now_us: int) -> SignalView:
         usable, reason = signal.usable, signal.reason

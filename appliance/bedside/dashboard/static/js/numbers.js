@@ -70,7 +70,7 @@ export class PressureView {
     this.element.classList.toggle("none", none);
     this.element.classList.toggle("questionable", systolic.validity === "questionable");
     const doubt = none || systolic.validity === "questionable" ? sentence(reasonText(systolic.reason))[0] : "";
-    put(this.note, [systolic.age_s === null ? "" : `${ageText(systolic.age_s)} ago`, doubt].filter(Boolean).join(" · "));
+    put(this.note, [systolic.age_s === null ? "" : `${ageText(systolic.age_s)} ago`, systolic.stored ? "from the wearable's memory" : "", doubt].filter(Boolean).join(" · "));
     this.element.title = systolic.reason ?? "";
   }
 }
@@ -83,6 +83,7 @@ function note(numeric, none) {
     return [sentence(reasonText(numeric.reason))[0], last].filter(Boolean).join(" · ");
   }
   if (numeric.validity === "questionable") return ["uncertain", reasonText(numeric.reason)].filter(Boolean).join(": ");
+  if (numeric.stored) return [age, "from the wearable's memory"].filter(Boolean).join(", ");
   return numeric.age_s !== null && numeric.age_s > OLD_S ? age : "";
 }
 
