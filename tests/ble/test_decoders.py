@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from bedside.ble import (
     battery,
     blood_pressure,
+    cgm_session,
     date_time,
     device_information,
     glucose,
@@ -209,6 +210,23 @@ current_times = st.builds(
     adjust_reason=u8,
 )
 
+cgm_features = st.builds(cgm_session.CgmFeature, features=u24, type=st.integers(0, 15), location=st.integers(0, 15))
+cgm_statuses = st.builds(
+    cgm_session.CgmStatus,
+    time_offset_min=u16,
+    status_octet=u8,
+    caltemp_octet=u8,
+    warning_octet=u8,
+    crc_present=st.booleans(),
+)
+session_starts = st.builds(
+    cgm_session.SessionStart,
+    datetime=timestamps,
+    zone_min=optional(st.integers(-48, 56).map(lambda quarters: quarters * 15)),
+    dst_min=optional(st.sampled_from((0, 30, 60, 120))),
+    crc_present=st.booleans(),
+)
+
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     heart_rate.MEASUREMENT: heart_rates,
     heart_rate.LOCATION: u8.map(lambda raw: heart_rate.decode_body_sensor_location(bytes([raw]))),
@@ -222,13 +240,18 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     glucose.MEASUREMENT: glucoses(),
     glucose.CGM_MEASUREMENT: cgms,
     racp.RECORD_ACCESS: accesses(),
+    cgm_session.FEATURE: cgm_features,
+    cgm_session.STATUS: cgm_statuses,
+    cgm_session.SESSION_START: session_starts,
     battery.LEVEL: st.integers(0, 100).map(lambda level: battery.BatteryLevel(battery_pct=level)),
     date_time.DATE_TIME: timestamps.map(lambda stamp: date_time.DateTime(datetime=stamp)),
     date_time.CURRENT_TIME: current_times,
 }
 STANDARD = sorted(VALUES)
-MAY_BE_CUT = {heart_rate.MEASUREMENT, glucose.CGM_MEASUREMENT, racp.RECORD_ACCESS}
-"""Those that end in a list of any length: cut between two entries they are a shorter legal packet."""
+MAY_BE_CUT = {
+    heart_rate.MEASUREMENT, glucose.CGM_MEASUREMENT, racp.RECORD_ACCESS, cgm_session.STATUS, cgm_session.SESSION_START,
+}  # fmt: skip
+"""Those that end in a list of any length, or in a CRC that need not be: cut there they are a shorter legal packet."""
 
 
 def test_every_decoder_has_an_encoder_and_a_round_trip_test() -> None:
