@@ -73,7 +73,7 @@ class Hearing:
         signs = self._beats.tick(elapsed_us) + self._vitals.tick(elapsed_us)
         signs += [sign for rates in self._rates.values() for sign in rates.tick(elapsed_us)]
         signs += self.leads.silent(now_us) + self._spots.tick(now_us, elapsed_us)
-        return signs + self.signals.tick(now_us, elapsed_us)
+        return signs + self._stored.tick(elapsed_us) + self.signals.tick(now_us, elapsed_us)
 
     def hear(self, event: Event) -> list[Sign]:
         """What the rules make of one event."""
@@ -82,7 +82,8 @@ class Hearing:
             case Beat():
                 return self._beat(event)
             case Numeric(stored=True):  # it was so then: no live condition
-                return self._stored.numeric(event, self.table, elapsed_us)
+                self._stored.numeric(event, self.table, elapsed_us)
+                return []
             case Numeric():
                 signs = self._vitals.numeric(event, elapsed_us) + self.signals.numeric(event, elapsed_us)
                 return signs + self._spots.numeric(event, elapsed_us)

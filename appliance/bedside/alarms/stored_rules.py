@@ -17,15 +17,15 @@ from bedside.core.samples import Validity
 from bedside.core.time import US_PER_S, iso_utc
 
 KIND = "stored_review"
-TOGETHER_US = 60 * US_PER_S
-"""Numbers that come within so long of each other are one notice's."""
+TOGETHER_US = 2 * US_PER_S
+"""A fetch is over when no number came for so long."""
 
 _RATES = (Code.HEART_RATE, Code.PULSE_RATE, Code.HEART_RATE_DEVICE)
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What was found of one code in one fetch."""
+    """What was found of one code in one fetch and not said yet."""
 
     count: int
     worst: Numeric
@@ -39,42 +39,48 @@ class StoredRules:
     def __init__(self) -> None:
         self._found: dict[Code, _Found] = {}
 
-    def numeric(self, numeric: Numeric, table: ConditionTable, elapsed_us: int) -> list[Sign]:
-        """One more number from a memory."""
+    def numeric(self, numeric: Numeric, table: ConditionTable, elapsed_us: int) -> None:
+        """One more number from a memory; `tick` says what came of it."""
         if numeric.value is None or numeric.validity is Validity.REJECTED:
-            return []
+            return
         beyond = _beyond(numeric.code, numeric.value, table)
         if beyond <= 0:
-            return []
+            return
         found = self._found.get(numeric.code)
-        if found is None or elapsed_us - found.heard_us > TOGETHER_US:
-            found = _Found(0, numeric, beyond, elapsed_us)
+        if found is None:
+            self._found[numeric.code] = _Found(1, numeric, beyond, elapsed_us)
+            return
         worse = beyond > found.beyond
-        found = _Found(
-            found.count + 1, numeric if worse else found.worst, beyond if worse else found.beyond, elapsed_us
+        self._found[numeric.code] = _Found(
+            found.count + 1, numeric if worse else found.worst, max(beyond, found.beyond), elapsed_us
         )
-        self._found[numeric.code] = found
-        worst, facts = found.worst, FACTS[numeric.code]
-        value = 0.0 if worst.value is None else worst.value
-        return [
-            Sign(
-                kind=KIND,
-                on=True,
-                key=str(numeric.code),
-                onset_us=worst.start_us,
-                end_us=worst.start_us,
-                wearable=worst.source,
-                simulated=worst.simulated,
-                fields={
-                    "label": facts.label,
-                    "value": f"{value:.{facts.decimals}f}",
-                    "unit": facts.unit,
-                    "count": found.count,
-                    "when": iso_utc(worst.start_us)[:16].replace("T", " "),
-                    "time_us": worst.start_us,
-                },
-            )
-        ]
+
+    def tick(self, elapsed_us: int) -> list[Sign]:
+        """Time passed: one notice for each kind of number of which no more come."""
+        due = [code for code, found in self._found.items() if elapsed_us - found.heard_us >= TOGETHER_US]
+        return [_notice(self._found.pop(code)) for code in due]
+
+
+def _notice(found: _Found) -> Sign:
+    worst, facts = found.worst, FACTS[found.worst.code]
+    value = 0.0 if worst.value is None else worst.value
+    return Sign(
+        kind=KIND,
+        on=True,
+        key=str(worst.code),
+        onset_us=worst.start_us,
+        end_us=worst.start_us,
+        wearable=worst.source,
+        simulated=worst.simulated,
+        fields={
+            "label": facts.label,
+            "value": f"{value:.{facts.decimals}f}",
+            "unit": facts.unit,
+            "count": found.count,
+            "when": iso_utc(worst.start_us)[:16].replace("T", " "),
+            "time_us": worst.start_us,
+        },
+    )
 
 
 def _beyond(code: Code, value: float, table: ConditionTable) -> float:
