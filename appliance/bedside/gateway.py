@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from bedside.alarms.limits import PatientLimits
 from bedside.alarms.table import limits
 from bedside.alarms.watch import PatientWatch
 from bedside.ble.air import Air
@@ -51,10 +50,12 @@ from bedside.network.measure import measure
 from bedside.network.sender import NetworkSender, open_sender
 from bedside.records.store import RecordStore, open_store
 from bedside.settings import Home, PatientSetting, Settings, WearableSetting
+from bedside.ward.care import quiet_of
 from bedside.ward.heartbeat import Heartbeat, read_report
+from bedside.ward.limits_desk import limits_of
 from bedside.ward.parts import keep_running
 from bedside.ward.socket import GatewaySocket
-from bedside.ward.ward import Admission, WardFacts, WardMonitor, limits_of
+from bedside.ward.ward import Admission, WardFacts, WardMonitor
 
 log = logging.getLogger(__name__)
 
@@ -309,8 +310,8 @@ async def _compose(
     for one in wanted:
         admission = await edges.records_worker.run(lambda one=one: admit(one))  # type: ignore[misc]
         open_alarms = await edges.records_worker.run(lambda a=admission: store.open_alarms(a.patient.id))  # type: ignore[misc]
-        limits_then = await edges.records_worker.run(lambda a=admission: _limits_of(store, a.patient.id, edges))  # type: ignore[misc]
-        ward.admit(admission, open_alarms, limits_then)
+        noted = await edges.records_worker.run(lambda a=admission: _noted(store, a.patient.id, edges))  # type: ignore[misc]
+        ward.admit(admission, open_alarms, limits_of(noted, edges.clock.now_us()), quiet_of(noted))
     now_us = edges.clock.now_us()
     recent = lambda: store.events(None, now_us - PAUSE_LOOK_US, now_us + 1, ("audit",))  # noqa: E731
     ward.restore_pause(await edges.records_worker.run(recent))
@@ -320,12 +321,12 @@ async def _compose(
     return Gateway(home, ward, store, edges, sender, virtual, radio, audits)
 
 
-def _limits_of(store: RecordStore, patient: str, edges: Edges) -> PatientLimits | None:
-    """Limits that were in force when monitoring last ended: they are noted every few minutes while they are."""
+def _noted(store: RecordStore, patient: str, edges: Edges) -> Sequence[Event]:
+    """A patient's newest audits: limits and what is switched off are noted every few minutes while in force."""
     now_us, newest_us = edges.clock.now_us(), store.newest_us(patient)
     if newest_us is None:
-        return None
-    return limits_of(store.events(patient, min(newest_us, now_us) - LIMITS_LOOK_US, 2**62, ("audit",)), now_us)
+        return []
+    return store.events(patient, min(newest_us, now_us) - LIMITS_LOOK_US, 2**62, ("audit",))
 
 
 def _say_how_it_began(ward: WardMonitor, store: RecordStore, model_fault: str | None) -> None:

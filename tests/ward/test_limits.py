@@ -119,7 +119,7 @@ def test_limits_are_noted_every_ten_minutes_while_they_differ(tmp_path: Path) ->
             await box.until(2)
             patient = nora(box.gateway.ward.view())["id"]
             await ask(box, "set_limit", patient=patient, code=str(Code.SPO2), low=88, by="Nurse Joy")
-            box.gateway.ward._limits_said_s -= 600  # ten minutes of a whole ward would be a long test
+            box.gateway.ward.limits_desk._said_s -= 600  # ten minutes of a whole ward would be a long test
             await box.until(5)
             return len(audits(box, patient, "limits_in_force"))
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bedside.core.codes import StreamKind
 from bedside.core.errors import RejectedError, StoreError
 from bedside.core.events import Alarm, Audit, Event
-from bedside.core.ports import Batch, Patient
+from bedside.core.ports import Batch, Patient, TrendPart
 from bedside.core.samples import Block, StreamInfo
 from bedside.core.time import InlineWorker
 from bedside.ward import recorder as room
@@ -57,6 +57,9 @@ class MemoryStore:
     def events(
         self, patient: str | None, start_us: int, end_us: int, types: Sequence[str] = (), limit: int = 10_000
     ) -> list[Event]:
+        return []
+
+    def trend(self, patient: str, code: str, start_us: int, end_us: int, buckets: int) -> Sequence[TrendPart]:
         return []
 
     def newest_us(self, patient: str) -> int | None:

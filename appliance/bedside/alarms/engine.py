@@ -22,7 +22,7 @@ from bedside.alarms.quiet import Quiet
 from bedside.alarms.restoring import disbelieve, take_over
 from bedside.alarms.signs import Sign
 from bedside.alarms.table import URGENCY, ConditionTable, default_table
-from bedside.core.events import Alarm, AlarmState, Event, Evidence, Priority
+from bedside.core.events import Alarm, AlarmState, Event, Evidence, Json, Priority
 from bedside.core.ids import IdSource
 from bedside.core.samples import StreamInfo
 from bedside.core.time import US_PER_S
@@ -161,6 +161,10 @@ class AlarmEngine:
     def open(self) -> list[Alarm]:
         """Alarms that are not ended, most urgent first."""
         return sorted((one.alarm for one in self._tracks.values() if one.alarm is not None), key=urgency)
+
+    def early_warning(self) -> dict[str, Json]:
+        """NEWS2 now: total, points by input, what is missing."""
+        return self._hearing.early_warning()
 
     def _ours(self, event: Event) -> None:
         if event.patient != self.patient:

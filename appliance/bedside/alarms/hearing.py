@@ -11,6 +11,7 @@ from bedside.alarms.beat_rules import BeatRules
 from bedside.alarms.clock import EngineClock
 from bedside.alarms.cross_checks import PulseHeard, Pulses
 from bedside.alarms.leads import Leads
+from bedside.alarms.news2 import INPUTS, NAMES
 from bedside.alarms.rate_rules import RateRules
 from bedside.alarms.signal_rules import SignalRules
 from bedside.alarms.signs import Sign
@@ -19,7 +20,19 @@ from bedside.alarms.stored_rules import StoredRules
 from bedside.alarms.table import Condition, ConditionTable
 from bedside.alarms.vital_rules import VitalRules
 from bedside.core.codes import StreamKind
-from bedside.core.events import Beat, Event, Evidence, Finding, Link, Numeric, PulseSecond, Quality, Rhythm, RhythmLabel
+from bedside.core.events import (
+    Beat,
+    Event,
+    Evidence,
+    Finding,
+    Json,
+    Link,
+    Numeric,
+    PulseSecond,
+    Quality,
+    Rhythm,
+    RhythmLabel,
+)
 from bedside.core.samples import StreamInfo
 from bedside.core.time import US_PER_S
 
@@ -74,6 +87,18 @@ class Hearing:
         signs += [sign for rates in self._rates.values() for sign in rates.tick(elapsed_us)]
         signs += self.leads.silent(now_us) + self._spots.tick(now_us, elapsed_us)
         return signs + self._stored.tick(elapsed_us) + self.signals.tick(now_us, elapsed_us)
+
+    def early_warning(self) -> dict[str, Json]:
+        """NEWS2 of what is fresh now, for a screen."""
+        found = self._spots.score(self._clock.elapsed_us)
+        return {
+            "total": found.total,
+            "scale": found.scale,
+            "told": found.sentence(),
+            "points": dict(found.points),
+            "missing": list(found.missing),
+            "inputs": [{"name": name, "label": NAMES[name], "points": found.points.get(name)} for name in INPUTS],
+        }
 
     def hear(self, event: Event) -> list[Sign]:
         """What the rules make of one event."""

@@ -7,7 +7,7 @@ Pure: items and times in; events (the monitor's and the alarms' in order) and di
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from bedside.alarms.engine import AlarmEngine
 from bedside.alarms.limits import PatientLimits
 from bedside.alarms.quiet import Quiet
 from bedside.alarms.table import ConditionTable
-from bedside.core.events import Alarm, Event
+from bedside.core.events import Alarm, Event, Json
 from bedside.core.ids import IdSource
 from bedside.core.samples import Block, Gap, Item
 from bedside.core.time import US_PER_S
@@ -102,6 +102,18 @@ class PatientWatch:
     def set_quiet(self, quiet: Quiet, now_us: int) -> list[Event]:
         """What somebody has switched off from now on."""
         return self._alarms.set_quiet(quiet, now_us)
+
+    def set_condition(self, kind: str, now_us: int, fields: Mapping[str, object]) -> list[Event]:
+        """A condition of this patient that somebody else saw begins (a momentary one is over at once)."""
+        return self._alarms.set_condition(kind, True, now_us, evidence=fields)
+
+    def hear(self, event: Event, now_us: int) -> WatchOutput:
+        """An event that no wearable gave: what a nurse entered."""
+        return WatchOutput(tuple(self._told(event, now_us)))
+
+    def early_warning(self) -> dict[str, Json]:
+        """NEWS2 now: total, points by input, what is missing."""
+        return self._alarms.early_warning()
 
     def open(self) -> list[Alarm]:
         """Alarms that are not ended, most urgent first."""

@@ -12,6 +12,18 @@ Operations (`op`), their arguments and results:
 | `audio_resume` | by | `{}` |
 | `limits` | patient | list of `LimitView` |
 | `set_limit` | patient, code, low, high, severe_low (or null: as it is), by | `LimitView` |
+| `what_if` | patient, hours (1 to 24), code, low, high, severe_low, delay_s (kind: seconds) | alarms of now and then |
+| `quiet` | patient | standby, alarms off, and all conditions with whether they may be off |
+| `standby` | patient, by, reason, seconds (60 to 14400) | as `quiet`; `not_possible`: a high alarm is open |
+| `end_standby` | patient, by | as `quiet` |
+| `alarm_off` | patient, kind, by, reason, seconds (60 to 43200) | as `quiet`; refused for what nobody may turn off |
+| `alarm_on` | patient, kind, by | as `quiet` |
+| `alarm_test` | by, priority | `{"self_check"}`; the alarm sounds and flashes for 12 s |
+| `review` | patient, event, verdict, label, comment, onset_us, stream, by | what was kept |
+| `observe` | patient, by, oxygen, alert, spo2_scale, numbers by code | `early_warning` |
+| `early_warning` | patient | NEWS2: total, points by input, what is missing |
+| `trend` | patient, code, start_us, end_us (28 days at most), points | points `[start_us, low, mean, high, count]` |
+| `handover`, `fatigue` | start_us | by patient: see `alarms.shift` |
 | `subscribe` | after (sequence number, or null) | pushes of `WaveBatch`, then every 100 ms a new one |
 | `audit` | actor, action, detail | `{}` |
 | `stop` | | `{}`: the gateway ends cleanly |
@@ -113,7 +125,9 @@ class PatientView(TypedDict):
     name: str
     bed: str
     simulated: bool
-    state: str  # monitored, waiting_for_signal, failed (its session is being restarted)
+    state: str  # monitored, waiting_for_signal, failed (its session is being restarted), standby
+    standby: NotRequired[dict[str, Json]]  # while in standby: by, reason, since_us, until_us
+    alarms_off: NotRequired[dict[str, dict[str, Json]]]  # kind: by, reason, since_us, until_us
     numerics: list[NumericView]
     signals: list[SignalView]
     rhythm: str | None  # label of the current rhythm episode

@@ -41,6 +41,21 @@ class Batch:
     events: list[Event] = field(default_factory=list)
 
 
+class TrendPart(Protocol):
+    """What a number was in a part of a range; None and 0 where there was none."""
+
+    @property
+    def start_us(self) -> int: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def mean(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+    @property
+    def count(self) -> int: ...
+
+
 class Store(Protocol):
     """The encrypted records. Every method blocks: call it through the one `Worker` that owns the store."""
 
@@ -78,6 +93,10 @@ class Store(Protocol):
         limit: int = 10_000,
     ) -> list[Event]:
         """The newest `limit` events with `start_us <= event.start_us < end_us`, oldest first. None: of the box."""
+        ...
+
+    def trend(self, patient: str, code: str, start_us: int, end_us: int, buckets: int) -> Sequence[TrendPart]:
+        """Least, mean, greatest and count of a number in equal parts of a range."""
         ...
 
     def newest_us(self, patient: str) -> int | None:

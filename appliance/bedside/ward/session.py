@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from bedside.alarms.limits import PatientLimits
+from bedside.alarms.quiet import Quiet
 from bedside.alarms.watch import PatientWatch, WatchOutput
-from bedside.core.events import Alarm, Event
+from bedside.core.events import Alarm, Event, Json
 from bedside.core.ports import SampleSource
 from bedside.core.samples import Block, Item
 from bedside.core.time import Clock
@@ -61,6 +62,7 @@ class PatientSession:
         self._sink = sink
         self._clock = clock
         self._patient_limits: PatientLimits | None = None
+        self._quiet = Quiet()
 
     @property
     def patient(self) -> str:
@@ -83,6 +85,23 @@ class PatientSession:
         self._patient_limits = limits
         self._watch.set_limits(limits)
         self.board.set_limits(shown)
+
+    def set_quiet(self, quiet: Quiet) -> None:
+        """What somebody has switched off from now on, also of a watch that is made anew."""
+        self._quiet = quiet
+        self._sink.events(self._watch.set_quiet(quiet, self._clock.now_us()))
+
+    def condition(self, kind: str, **fields: Json) -> None:
+        """A momentary condition of this patient that the ward itself saw."""
+        self._sink.events(self._watch.set_condition(kind, self._clock.now_us(), fields))
+
+    def hear(self, event: Event) -> None:
+        """What somebody entered of her goes the way of what is measured."""
+        self._give(self._watch.hear(event, self._clock.now_us()))
+
+    def early_warning(self) -> dict[str, Json]:
+        """The early warning score now, with its inputs."""
+        return self._watch.early_warning()
 
     async def run(self) -> None:
         """Monitor until cancelled."""
@@ -146,4 +165,5 @@ class PatientSession:
         self._watch = self._new_watch()
         if self._patient_limits is not None:
             self._watch.set_limits(self._patient_limits)
+        self._watch.set_quiet(self._quiet, self._clock.now_us())
         self.restore(was_open)

@@ -14,14 +14,11 @@ from typing import Any, Protocol
 
 from bedside.alarms.audio import PAUSE_S_MAX, AudioPause, signalling
 from bedside.alarms.engine import AlarmEngine
-from bedside.alarms.limits import FIELDS, PatientLimits, preset, read_back
-from bedside.alarms.limits import view as limit_view
-from bedside.alarms.table import default_table
-from bedside.alarms.table import limits as table_limits
+from bedside.alarms.limits import PatientLimits, preset
+from bedside.alarms.quiet import Quiet
 from bedside.alarms.watch import PatientWatch
 from bedside.core import wire
 from bedside.core.api import PatientView, ScriptStep, Ward
-from bedside.core.codes import Code
 from bedside.core.events import Alarm, Audit, Event, Json, Priority, to_dict
 from bedside.core.ids import IdSource
 from bedside.core.physiology import ScriptLine
@@ -29,8 +26,12 @@ from bedside.core.ports import Patient, SampleSource, Store
 from bedside.core.samples import Block, LinkState
 from bedside.core.time import US_PER_S, Clock, Worker, iso_utc
 from bedside.monitor.patient import CleanWave
+from bedside.ward.care import CareDesk
+from bedside.ward.desk import named, whole
+from bedside.ward.limits_desk import LimitsDesk
 from bedside.ward.parts import Parts, keep_running
 from bedside.ward.recorder import Recorder, RecorderHealth
+from bedside.ward.review import ReviewDesk
 from bedside.ward.session import PatientSession
 from bedside.ward.socket import RequestError
 from bedside.ward.strip import make_strip
@@ -42,8 +43,6 @@ log = logging.getLogger(__name__)
 STRIP_S_MAX = 60
 EVENTS_MAX = 10_000
 TICK_S = 0.5
-LIMITS_SAID_S = 600.0
-SET_LIMIT, LIMITS_IN_FORCE = "set_limit", "limits_in_force"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,19 +103,26 @@ class WardMonitor:
         self._sessions: dict[str, PatientSession] = {}
         self._scripts: dict[str, tuple[ScriptLine, ...]] = {}
         self._pause: AudioPause | None = None
-        self._patient_limits: dict[str, PatientLimits] = {}  # that are not the preset's
-        self._limits_said_s = -LIMITS_SAID_S
+        self.limits_desk, self.care, self.review_desk = LimitsDesk(self, limits), CareDesk(self), ReviewDesk(self)
         self._speaker: tuple[str, str] = ("ok", "running")  # as the annunciator tells of its loudspeaker
 
     # ------------------------------------------------------------------ patients
 
-    def admit(self, admission: Admission, was_open: Sequence[Alarm] = (), limits: PatientLimits | None = None) -> None:
-        """Begin to watch a patient (before `run`); `was_open` and `limits` are hers of before a restart."""
+    def admit(
+        self,
+        admission: Admission,
+        was_open: Sequence[Alarm] = (),
+        limits: PatientLimits | None = None,
+        quiet: Quiet | None = None,
+    ) -> None:
+        """Begin to watch a patient (before `run`); `was_open`, `limits` and `quiet` are hers of before a restart."""
         patient = admission.patient
         board = PatientBoard(patient, admission.wearable_names, self._limits)
         session = PatientSession(board, admission.sources, lambda: self._new_watch(patient), self, self._clock)
         if limits is not None and limits != preset():
-            self._set_limits(session, limits)
+            self.limits_desk.set(session, limits)
+        if quiet is not None:
+            self.care.set(session, quiet)
         self._sessions[patient.id] = session
         self._scripts[patient.id] = admission.script
         if was_open:
@@ -142,7 +148,8 @@ class WardMonitor:
             await asyncio.sleep(TICK_S)
             self.events(self._box.advance(self._clock.now_us()))
             self.sounding()
-            self._say_limits()
+            self.limits_desk.say_again()
+            self.care.tick()
 
     def oldest_tick_s(self) -> float:
         """Monotonic time at which the session that is furthest behind last ticked: the heartbeat's proof."""
@@ -210,47 +217,6 @@ class WardMonitor:
         self.parts.set("records", "degraded" if failing else "ok", health.error or "running")
         self.condition("records", failing, detail=health.error or "", dropped=health.dropped)
 
-    # ------------------------------------------------------------------ limits
-
-    def _set_limits(self, session: PatientSession, limits: PatientLimits) -> None:
-        if limits == preset():
-            self._patient_limits.pop(session.patient, None)
-        else:
-            self._patient_limits[session.patient] = limits
-        shown = table_limits(limits.table(default_table()))
-        session.set_limits(limits, {**self._limits, **shown})
-
-    def _say_limits(self) -> None:
-        """Note limits in force again and again, so that a start finds them among the newest records."""
-        now_s = self._clock.monotonic_s()
-        if now_s - self._limits_said_s < LIMITS_SAID_S:
-            return
-        self._limits_said_s = now_s
-        for patient, limits in self._patient_limits.items():
-            self.audit("gateway", LIMITS_IN_FORCE, patient=patient, limits=limits.plain())
-
-    async def _answer_limits(self, request: dict[str, Any]) -> list[dict[str, Json]]:
-        session = self._session(request.get("patient"))
-        limits = self._patient_limits.get(session.patient, preset())
-        return [limit_view(limits, code) for code in FIELDS]
-
-    async def _answer_set_limit(self, request: dict[str, Any]) -> dict[str, Json]:
-        session, by = self._session(request.get("patient")), _named(request)
-        before = self._patient_limits.get(session.patient, preset())
-        try:
-            code = Code(str(request.get("code")))
-            limits = before.changed(code, request.get("low"), request.get("high"), request.get("severe_low"))
-        except ValueError as error:
-            asked = str(request.get("code"))[:60]
-            self.audit(by, "set_limit_refused", patient=session.patient, code=asked, why=str(error)[:200])
-            raise RequestError("bad_request", f"set_limit: {error}") from error
-        self._set_limits(session, limits)
-        self.audit(by, SET_LIMIT, patient=session.patient, code=str(code), before=before.plain(), limits=limits.plain())
-        self.ring.ward_changed()
-        if not await self.recorder.flush():
-            raise RequestError("not_possible", "the limit is in force, but the records cannot be written now")
-        return limit_view(limits, code)
-
     # ------------------------------------------------------------------ what is heard
 
     def sounding(self) -> str:
@@ -317,15 +283,8 @@ class WardMonitor:
 
     def _patient_view(self, session: PatientSession, now_us: int, stored: Mapping[str, int]) -> PatientView:
         view = session.board.view(session.alarms(), now_us, stored.get(session.patient))
-        limits = self._patient_limits.get(session.patient)
-        if limits is not None:
-            view["limits_changed"] = True
-            own = {str(code) for code in FIELDS if limit_view(limits, code)["changed"]}
-            if str(Code.HEART_RATE) in own:
-                own.add(str(Code.PULSE_RATE))
-            for numeric in view["numerics"]:
-                if numeric["code"] in own:
-                    numeric["limit_changed"] = True
+        self.limits_desk.mark(view)
+        self.care.mark(view)
         return view
 
     def _script(self, now_us: int) -> list[ScriptStep]:
@@ -346,12 +305,13 @@ class WardMonitor:
             "events": self._answer_events,
             "strip": self._answer_strip,
             "acknowledge": self._answer_acknowledge,
-            "limits": self._answer_limits,
-            "set_limit": self._answer_set_limit,
             "audio_pause": self._answer_audio_pause,
             "audio_resume": self._answer_audio_resume,
             "audit": self._answer_audit,
             "part": self._answer_part,
+            **self.limits_desk.operations(),
+            **self.care.operations(),
+            **self.review_desk.operations(),
         }
 
     async def _answer_ward(self, _request: dict[str, Any]) -> Ward:
@@ -360,16 +320,16 @@ class WardMonitor:
     async def _answer_events(self, request: dict[str, Any]) -> list[dict[str, Json]]:
         patient = request.get("patient")
         if patient is not None:
-            self._session(patient)
-        start_us, end_us = _number(request, "start_us"), _number(request, "end_us")
-        limit = min(_number(request, "limit", 1000), EVENTS_MAX)
+            self.session(patient)
+        start_us, end_us = whole(request, "start_us"), whole(request, "end_us")
+        limit = min(whole(request, "limit", 1000), EVENTS_MAX)
         types = tuple(str(name) for name in request.get("types") or ())
         found = await self._worker.run(lambda: self._store.events(patient, start_us, end_us, types, limit))
         return [to_dict(event) for event in found]
 
     async def _answer_strip(self, request: dict[str, Any]) -> Any:
-        session, stream = self._session(request.get("patient")), str(request.get("stream"))
-        start_us, end_us = _number(request, "start_us"), _number(request, "end_us")
+        session, stream = self.session(request.get("patient")), str(request.get("stream"))
+        start_us, end_us = whole(request, "start_us"), whole(request, "end_us")
         if not 0 < end_us - start_us <= STRIP_S_MAX * US_PER_S:
             raise RequestError("bad_request", f"strip: expected 0 < end - start <= {STRIP_S_MAX} s")
         strip = await self._worker.run(lambda: make_strip(self._store, session.patient, stream, start_us, end_us))
@@ -378,7 +338,7 @@ class WardMonitor:
         return strip
 
     async def _answer_acknowledge(self, request: dict[str, Any]) -> dict[str, str]:
-        alarm, by = str(request.get("alarm")), _named(request)
+        alarm, by = str(request.get("alarm")), named(request)
         now_us = self._clock.now_us()
         if any(one.alarm == alarm for one in self._box.open()):
             self.events(self._box.acknowledge(alarm, by, now_us))
@@ -391,7 +351,7 @@ class WardMonitor:
         return {"alarm": alarm, "state": state}
 
     async def _answer_audio_pause(self, request: dict[str, Any]) -> dict[str, int]:
-        by, seconds = _named(request), _number(request, "seconds", round(PAUSE_S_MAX))
+        by, seconds = named(request), whole(request, "seconds", round(PAUSE_S_MAX))
         loudest = signalling(self._all_alarms())
         if loudest is None:
             raise RequestError("not_possible", "audio_pause: no alarm sounds; a pause is no alarm turned off before")
@@ -406,7 +366,7 @@ class WardMonitor:
         return {"audio_paused_until_us": until_us}
 
     async def _answer_audio_resume(self, request: dict[str, Any]) -> dict[str, Json]:
-        by = _named(request)
+        by = named(request)
         if self._pause is not None:
             self._end_pause(by, "asked for")
         return {}
@@ -431,7 +391,38 @@ class WardMonitor:
         self.parts.set(part, state, detail)
         return {}
 
-    def _session(self, patient: object) -> PatientSession:
+    # ------------------------------------------------------------------ what the desks ask (`desk.DeskWard`)
+
+    @property
+    def clock(self) -> Clock:
+        return self._clock
+
+    @property
+    def store(self) -> Store:
+        return self._store
+
+    @property
+    def worker(self) -> Worker:
+        return self._worker
+
+    def sessions(self) -> Sequence[PatientSession]:
+        return list(self._sessions.values())
+
+    def say(self, event: Event) -> None:
+        """An event of somebody's hand goes to the records, and to her alarms."""
+        self.session(event.patient).hear(event)
+
+    def event_id(self) -> str:
+        return self._ids.event()
+
+    def changed(self) -> None:
+        self.ring.ward_changed()
+
+    async def saved(self) -> bool:
+        return await self.recorder.flush()
+
+    def session(self, patient: object) -> PatientSession:
+        """Raises `RequestError` for a patient who is not on this box."""
         session = self._sessions.get(str(patient))
         if session is None:
             raise RequestError("unknown_patient", "there is no such patient on this box")
@@ -442,30 +433,3 @@ class WardMonitor:
             if any(one.alarm == alarm for one in session.alarms()):
                 return session
         raise RequestError("unknown_alarm", "this alarm is not open: it ended, or was acknowledged elsewhere")
-
-
-def limits_of(audits: Sequence[Event], now_us: int) -> PatientLimits | None:
-    """The limits that a patient's newest audits (oldest first) say are in force; None: nothing is said."""
-    said = [one for one in audits if isinstance(one, Audit) and one.action in (SET_LIMIT, LIMITS_IN_FORCE)]
-    said = [one for one in said if one.start_us <= now_us] or said  # a clock that went back left times ahead
-    if not said:
-        return None
-    try:
-        return read_back(said[-1].detail.get("limits"))
-    except ValueError:
-        log.exception("limits in the records cannot be used: the preset is in force")
-        return None
-
-
-def _named(request: dict[str, Any]) -> str:
-    by = str(request.get("by") or "").strip()
-    if not 0 < len(by) <= 100:
-        raise RequestError("bad_request", f"{request.get('op')}: `by` must name who does it (1 to 100 characters)")
-    return by
-
-
-def _number(request: dict[str, Any], name: str, default: int | None = None) -> int:
-    value = request.get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise RequestError("bad_request", f"{name}: expected a whole number, got {type(value).__name__}")
-    return value
