@@ -174,6 +174,53 @@ def test_no_peak_comes_before_what_was_called_settled() -> None:
     assert settled > lead_mv.size - 130
 
 
+@pytest.mark.parametrize("qrs_s", [0.04, 0.08, 0.12])
+@pytest.mark.parametrize("fs_hz", [130.0, 250.0])
+def test_a_qrs_of_150_microvolts_is_not_counted_and_one_of_300_is(qrs_s: float, fs_hz: float) -> None:
+    def triangles(height_mv: float) -> Floats:
+        at_s = np.arange(round(40 * fs_hz)) / fs_hz
+        tops_s = np.arange(1.03, 39.0, 0.75)
+        shapes = np.clip(1 - np.abs(at_s[:, None] - tops_s) / (qrs_s / 2), 0, None)
+        return np.asarray(height_mv * shapes.sum(axis=1), dtype=np.float64)
+
+    assert found_s(triangles(0.15), fs_hz) == []
+    assert len(found_s(triangles(0.3), fs_hz)) >= 48
+
+
+class Asked(BeatFinder):
+    """Takes every hump for a beat and counts how often it was asked."""
+
+    asked = 0
+
+    def odds(self, sight: Sight, memory: Memory) -> float:
+        Asked.asked += 1
+        return 8.0
+
+
+def humps(*tops: tuple[int, float]) -> int:
+    """How many of them the finder is asked about, after eight beats of 1 mV."""
+    at = np.arange(4000)
+    tops = (*((300 + 220 * k, 1.0) for k in range(8)), *tops)
+    wave = np.sum([height * np.exp(-0.5 * ((at - top) / 4.0) ** 2) for top, height in tops], axis=0)
+    finder, Asked.asked = Asked(), 0
+    state = finder.initial()
+    for start in range(0, at.size, 50):
+        part = wave[start : start + 50]
+        state, _ = finder.step(state, part, part, part)
+    return Asked.asked - 8
+
+
+def test_two_tops_of_one_wide_beat_are_weighed_once_and_a_p_wave_and_its_qrs_as_two() -> None:
+    assert humps((2060, 0.7), (2085, 0.9)) == 1
+    assert humps((2060, 0.7), (2090, 0.9)) == 2
+
+
+def test_what_is_far_lower_than_a_beat_is_not_weighed_until_a_beat_is_overdue() -> None:
+    assert humps((1950, 0.15)) == 0
+    assert humps((1950, 0.19)) == 1
+    assert humps((2400, 0.15)) == 1
+
+
 class TallP(BeatFinder):
     """Takes the first of two humps for a beat; the second looks like one, most of all if the first was none."""
 

@@ -49,7 +49,7 @@ def test_the_more_noise_the_more_seconds_are_rejected() -> None:
     lead_mv = toy_mv(90)
     noise_mv = wandering_mv(lead_mv.size, 5)
     shares = [rejected(judged(lead_mv + size_mv * noise_mv)[1]) for size_mv in (0.0, 0.1, 0.3, 0.9, 2.0)]
-    assert shares[0] <= 0.05
+    assert shares[0] <= 0.06  # five seconds of 89: beats like none before them, and artefacts
     assert all(more >= less - 0.03 for less, more in itertools.pairwise(shares))
     assert shares[-1] >= 0.8
 

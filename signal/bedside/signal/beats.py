@@ -7,14 +7,29 @@ knows nothing of source rates.
 from __future__ import annotations
 
 import math
-from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from bedside.signal.beat_weights import NET
-from bedside.signal.evidence import CLOSE, Hump, Memory, Net, Sight, Usual, accepted, evidence, overdue_logit, rejected
+from bedside.signal.evidence import (
+    CLOSE,
+    CONTEXT,
+    SHAPE,
+    SLOPES,
+    VIEW,
+    Hump,
+    Memory,
+    Net,
+    Sight,
+    Usual,
+    accepted,
+    asked_level,
+    evidence,
+    overdue_logit,
+    rejected,
+)
 from bedside.signal.resample import Floats
 
 HISTORY = 500  # samples of envelopes and lead that are kept: 2 s
@@ -23,12 +38,13 @@ EDGE = 15  # samples (60 ms) on each side of the hump's top in which its R peak 
 DOUBTED = 6.0  # a beat with less ln(odds) may still be taken back:
 HORIZON = 110  # until a hump this long after it (0.44 s) is judged
 MARGIN = 0.5  # by how much more likely (ln) the other reading must be
-_APART = 20  # samples (80 ms): two tops closer than that are one hump
+_APART = 26  # samples (104 ms): two tops closer than that are one hump, as a wide beat may have them
 _SHAPE = 24  # samples (96 ms) on each side of the top that make up a hump's shape
 _BEFORE, _AFTER = 70, 46  # samples (280 and 184 ms) of its context
 _FLOOR_SPAN = 375  # samples (1.5 s)
 FLOOR_MV = 0.03  # an envelope below this is no beat: a QRS of about 0.1 mV
-FLOOR_SHARE = 0.1  # nor one below this share of the usual beat
+QRS_MIN_MV = 0.16  # peak to peak: IEC 60601-2-27 wants 0.15 mV not counted; the rest is what sampling may add
+FLOOR_SHARE = 0.17  # nor one below this share of the usual beat, unless one is overdue
 
 
 class Doubt(NamedTuple):
@@ -106,48 +122,34 @@ class BeatFinder:
         self, state: BeatState, wave_mv: Floats, envelope_mv: Floats, slow_mv: Floats
     ) -> tuple[BeatState, BeatOutput]:
         """Take one frame, shape (n,) each, 1 <= n <= 100; envelopes 0 where the lead was not seen."""
-        n = wave_mv.size
-        state = BeatState(
-            state.n + n,
-            np.concatenate((state.wave[n:], wave_mv)),
-            np.concatenate((state.envelope[n:], envelope_mv)),
-            np.concatenate((state.slow[n:], slow_mv)),
-            state.pending,
-            state.memory,
-            state.doubt,
-        )
-        self._collect(state, n)
-        found: list[Hump] = []
-        retracted: list[Hump] = []
-        while state.pending and state.pending[0][0] + WAIT < state.n:
-            self._judge(state, found, retracted)
-        return state, BeatOutput(tuple(found), tuple(retracted), self.settled(state))
+        state, (frame,) = self.frames(state, wave_mv, envelope_mv, slow_mv, 1)
+        return state, BeatOutput(frame.beats, frame.retracted, self.settled(state))
 
     def frames(
         self, state: BeatState, wave_mv: Floats, envelope_mv: Floats, slow_mv: Floats, n_frames: int
     ) -> tuple[BeatState, list[BeatFrame]]:
         """Take `n_frames` frames of one length at once: what as many calls of `step` give, for less."""
         n = wave_mv.size // n_frames
-        state = copy(state)
         wave = np.concatenate((state.wave, wave_mv))
         envelope = np.concatenate((state.envelope, envelope_mv))
         slow = np.concatenate((state.slow, slow_mv))
+        state = BeatState(state.n, state.wave, state.envelope, state.slow, state.pending, state.memory, state.doubt)
         rises = envelope[HISTORY - 1 :] > envelope[HISTORY - 2 : -1]
-        tops = np.flatnonzero(rises[:-1] > rises[1:]).tolist()  # top i lies at HISTORY - 1 + i
+        tops = (rises[:-1] > rises[1:]).nonzero()[0]  # top i lies at HISTORY - 1 + i
+        heights, after = envelope[HISTORY - 1 + tops], envelope[HISTORY + tops]
+        ahead = list(zip(tops.tolist(), heights.tolist(), after.tolist(), strict=True))[::-1]
+        first = state.n - 1
         out, end = [], 0
         for _ in range(n_frames):
             end += n
             state.n += n
-            due = bool(state.pending) and state.pending[0][0] + WAIT < state.n
+            if ahead and ahead[-1][0] < end:
+                self._collect(state, first, end, ahead)
             found: list[Hump] = []
             retracted: list[Hump] = []
-            if due or (tops and tops[0] < end):
+            if state.pending and state.pending[0][0] + WAIT < state.n:
                 state.wave, state.slow = wave[end : HISTORY + end], slow[end : HISTORY + end]
                 state.envelope = envelope[end : HISTORY + end]
-                if tops and tops[0] < end:
-                    self._collect(state, n)
-                    while tops and tops[0] < end:
-                        tops.pop(0)
                 while state.pending and state.pending[0][0] + WAIT < state.n:
                     self._judge(state, found, retracted)
             swing_mv = state.usual.swing if state.usual else 0.0
@@ -162,22 +164,16 @@ class BeatFinder:
 
     def forget_rhythm(self, state: BeatState) -> BeatState:
         """After a hole the time since the last beat means nothing; levels and shapes stay."""
-        memory = state.memory._replace(beats=(), rows=state.memory.rows[:0], usual=None)
+        memory = state.memory._replace(beats=(), rows=(), usual=None)
         return BeatState(state.n, state.wave, state.envelope, state.slow, state.pending, memory, None)
 
-    def _collect(self, state: BeatState, n_new: int) -> None:
-        """Append the envelope's new local maxima to `pending`."""
-        part = state.envelope[-n_new - 2 :]
-        rises = part[1:] > part[:-1]
-        tops = np.flatnonzero(rises[:-1] > rises[1:])
-        if tops.size == 0:
-            return
-        floor = max(FLOOR_MV, FLOOR_SHARE * state.memory.level)
-        first = state.n - n_new - 1
+    def _collect(self, state: BeatState, first: int, end: int, tops: list[tuple[int, float, float]]) -> None:
+        """Append the frame's local maxima of the envelope to `pending`; `tops` (newest first) counts from `first`."""
+        floor = max(FLOOR_MV, FLOOR_SHARE * asked_level(first + tops[-1][0], state.memory))
         pending = list(state.pending)
-        for offset in tops.tolist():
-            height = float(part[offset + 1])
-            if height <= floor or part[offset + 2] == 0.0:  # a top beside a sample that was not seen: a hole's edge
+        while tops and tops[-1][0] < end:
+            offset, height, after = tops.pop()
+            if height <= floor or after == 0.0:  # a top beside a sample that was not seen: a hole's edge
                 continue
             if pending and first + offset - pending[-1][0] < _APART:
                 if height <= pending[-1][1]:
@@ -222,12 +218,13 @@ class BeatFinder:
 
     def _read(self, sight: Sight, memory: Memory) -> tuple[float, bool, bool]:
         """ln(odds) of a beat, the verdict, and whether it is the last beat's R peak again."""
-        logit = self.odds(sight, memory)
+        logit, hump = self.odds(sight, memory), sight.hump
+        yes = logit > 0 and hump.swing > QRS_MIN_MV
         if not memory.beats:
-            return logit, logit > 0, False
-        last, hump = memory.beats[-1], sight.hump
+            return logit, yes, False
+        last = memory.beats[-1]
         twin = abs(hump.r_at - last.r_at) <= EDGE
-        return logit, logit > 0 and min(hump.at - last.at, hump.r_at - last.r_at) >= CLOSE, twin
+        return logit, yes and min(hump.at - last.at, hump.r_at - last.r_at) >= CLOSE, twin
 
     def odds(self, sight: Sight, memory: Memory) -> float:
         """ln(odds) that the hump is a beat; above 0 it is taken for one."""
@@ -237,11 +234,8 @@ class BeatFinder:
         """Measure the oldest pending hump and what is around it."""
         at, height = state.pending[0]
         middle = at - state.n + HISTORY
-        shape = state.wave[middle - _SHAPE : middle + _SHAPE + 1 : 2]
-        shape = shape - float(np.add.reduce(shape)) / shape.size
-        slopes = shape[1:] - shape[:-1]
-        context = state.wave[middle - _BEFORE : middle + _AFTER : 4]
-        context = context - float(np.add.reduce(context)) / context.size
+        view = (_VIEW @ state.wave[middle - _BEFORE : middle + _AFTER]).reshape(3, VIEW)
+        view /= np.sqrt(np.add.reduce(view * view, 1, keepdims=True) + 1e-12)
         wave = state.wave[-_FLOOR_SPAN:]
         next_height, next_after = 0.0, CLOSE
         for later, one in state.pending[1:]:
@@ -249,9 +243,7 @@ class BeatFinder:
                 next_height, next_after = one, later - at
         return Sight(
             self._measure(state, at, height, middle),
-            shape / math.sqrt(float(shape @ shape) + 1e-12),
-            context / math.sqrt(float(context @ context) + 1e-12),
-            slopes / math.sqrt(float(slopes @ slopes) + 1e-12),
+            view,
             float(np.add.reduce(state.envelope[-_FLOOR_SPAN:])) / _FLOOR_SPAN + 1e-9,
             float(np.add.reduce(state.slow[-_FLOOR_SPAN:])) / _FLOOR_SPAN,
             float(np.add.reduce(np.abs(wave[2:] - wave[:-2]))) / _FLOOR_SPAN,
@@ -263,23 +255,41 @@ class BeatFinder:
         """Measure a hump and find its R peak: the largest deflection, of the usual sign when it is close."""
         start, end = middle - EDGE, middle + EDGE + 1
         part = state.wave[start:end]
-        rest_mv = 0.5 * float(part[0] + part[-1])
         up, down = int(part.argmax()), int(part.argmin())
+        rest_mv = 0.5 * float(part[0] + part[-1])
         up_mv, down_mv = float(part[up]) - rest_mv, rest_mv - float(part[down])
-        upright = up_mv * (1.0 + 0.5 * state.memory.polarity) >= down_mv * (1.0 - 0.5 * state.memory.polarity)
+        polarity = state.memory.polarity
+        upright = up_mv * (1.0 + 0.5 * polarity) >= down_mv * (1.0 - 0.5 * polarity)
         offset, amplitude_mv = (up, up_mv) if upright else (down, -down_mv)
         slope = part[2:] - part[:-2]
         return Hump(
-            at=at,
-            height=height,
-            r_at=at - EDGE + offset,
-            amplitude_mv=amplitude_mv,
-            steepness=float(np.abs(slope).max()) + 1e-6,
-            sharpness=float(np.abs(slope[4:] - slope[:-4]).max()) + 1e-6,
-            slow=float(state.slow[start:end].max()) / height,
+            at,
+            height,
+            at - EDGE + offset,
+            amplitude_mv,
+            steepness=float(np.maximum.reduce(np.abs(slope))) + 1e-6,
+            sharpness=float(np.maximum.reduce(np.abs(slope[4:] - slope[:-4]))) + 1e-6,
+            slow=float(np.maximum.reduce(state.slow[start:end])) / height,
             swing=up_mv + down_mv + 1e-6,
             width=float(np.count_nonzero(state.envelope[start - 10 : end + 10] > 0.5 * height)),
         )
+
+
+def _viewer() -> Floats:
+    """(3 * VIEW, _BEFORE + _AFTER): what makes shape, surroundings and slopes of the wave around a top."""
+    out = np.zeros((3, VIEW, _BEFORE + _AFTER))
+    shape = range(_BEFORE - _SHAPE, _BEFORE + _SHAPE + 1, 2)
+    out[0, range(SHAPE), shape] = 1.0
+    out[0, :SHAPE, shape] -= 1.0 / SHAPE
+    context = range(0, _BEFORE + _AFTER, 4)
+    out[1, range(CONTEXT), context] = 1.0
+    out[1, :CONTEXT, context] -= 1.0 / CONTEXT
+    out[2, range(SLOPES), shape[1:]] = 1.0
+    out[2, range(SLOPES), shape[:-1]] = -1.0
+    return out.reshape(3 * VIEW, -1)
+
+
+_VIEW = _viewer()
 
 
 def _ln_odds_to_ln(logit: float) -> float:

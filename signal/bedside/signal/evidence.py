@@ -20,9 +20,12 @@ CLOSE = 50  # internal samples, 0.2 s: no two beats of a human heart lie closer
 NEAR = 90  # internal samples, 0.36 s: a hump within this before a beat may be its P wave
 BEATS_KEPT = 9
 OTHERS_KEPT = 8
-SHAPE = 25  # values of a hump's shape: 192 ms at 125 Hz
-SLOPES = 24  # values of a hump's slopes: changes of its shape over 8 ms
-CONTEXT = 29  # values of a hump's surroundings: 280 ms before to 176 ms after it at 62.5 Hz
+SHAPE = 25  # values of a hump's shape: 192 ms at 125 Hz, without their mean
+SLOPES = 24  # values of a hump's slopes: changes of its shape over 8 ms; slow noise leaves them alone
+CONTEXT = 29  # values of a hump's surroundings: 280 ms before to 168 ms after it at 62.5 Hz, without their mean
+VIEW = CONTEXT  # the longest of the three
+Other = tuple[float, float, float, float, float]
+Row = tuple[float, float, float, float, float, float]
 FADE = 500  # internal samples in which expected heights halve once a beat is overdue
 OVERDUE_SHARE = 0.3  # humps of this share of the usual height cannot stay unexplained for long:
 OVERDUE_LOGIT = 3.0  # each second that a beat is overdue adds so much to their odds
@@ -53,9 +56,7 @@ class Sight(NamedTuple):
     """A hump and all around it that does not depend on what earlier humps were taken for."""
 
     hump: Hump
-    shape: Floats  # (SHAPE,) without its mean, of length 1
-    context: Floats  # (CONTEXT,) likewise
-    slopes: Floats  # (SLOPES,) of length 1: slow noise leaves them alone
+    view: Floats  # (3, VIEW): its shape, its surroundings and its slopes, each of length 1, ends filled with zeros
     floor: float  # mean of the envelope over the last 1.5 s
     slow_floor: float  # of the slow one
     rough_floor: float  # mean change over 8 ms in that time, mV
@@ -81,9 +82,10 @@ class Memory(NamedTuple):
     """What earlier humps were taken for. Arrays are never written to."""
 
     beats: tuple[Hump, ...]
-    rows: Floats  # (up to BEATS_KEPT, 6): height, steepness, sharpness, slow, swing, width of the beats
-    others: Floats  # (OTHERS_KEPT, 5): index, height, samples since its beat, until the next (0: none near), steepness
-    views: Floats  # (BEATS_KEPT + OTHERS_KEPT, SHAPE + CONTEXT + SLOPES), newest last
+    rows: tuple[Row, ...]  # up to BEATS_KEPT: height, steepness, sharpness, slow, swing, width of the beats
+    others: tuple[Other, ...]  # OTHERS_KEPT humps that were no beats, newest last: index, height, samples since its
+    # beat, until the next (0: none near), steepness
+    views: Floats  # (3, BEATS_KEPT + OTHERS_KEPT, VIEW), newest last
     usual: Usual | None
     level: float  # median height of the last beats, mV; 0 before the first
     noise: float  # running height of other humps, mV
@@ -94,37 +96,37 @@ class Memory(NamedTuple):
     @classmethod
     def empty(cls) -> Memory:
         """Before the first hump."""
-        others = np.zeros((OTHERS_KEPT, 5))
-        others[:, 0] = others[:, 2] = -1e6
-        views = np.zeros((BEATS_KEPT + OTHERS_KEPT, SHAPE + CONTEXT + SLOPES))
-        return cls((), np.zeros((0, 6)), others, views, None, 0.0, 0.0, 0.0, 0.5, 0.5)
+        others = ((-1e6, 0.0, -1e6, 0.0, 0.0),) * OTHERS_KEPT
+        return cls((), (), others, np.zeros((3, BEATS_KEPT + OTHERS_KEPT, VIEW)), None, 0.0, 0.0, 0.0, 0.5, 0.5)
 
 
 def accepted(memory: Memory, sight: Sight, logit: float) -> Memory:
     """The memory after the hump was taken for a beat."""
-    alike = float((memory.views[:BEATS_KEPT, :SHAPE] @ sight.shape).max())
-    hump = sight.hump._replace(logit=logit, alike=alike)
+    alike = float(np.maximum.reduce(memory.views[0, :BEATS_KEPT] @ sight.view[0]))
+    one = sight.hump
+    at, height, r_at, amplitude_mv, steepness, sharpness, slow, swing, width, _, _ = one
+    hump = Hump(at, height, r_at, amplitude_mv, steepness, sharpness, slow, swing, width, logit, alike)
     beats = (*memory.beats[1 - BEATS_KEPT :], hump)
-    row = np.array(((hump.height, hump.steepness, hump.sharpness, hump.slow, hump.swing, hump.width),))
-    rows = np.concatenate((memory.rows[1 - BEATS_KEPT :], row))
-    view = np.concatenate((sight.shape, sight.context, sight.slopes))[None]
-    level = float(np.sort(rows[:, 0])[len(beats) // 2])
-    if 0 < len(beats) < 3 and memory.level:
+    rows = (*memory.rows[1 - BEATS_KEPT :], (height, steepness, sharpness, slow, swing, width))
+    usual, level = _usual_of(beats, rows)
+    if len(beats) < 3 and memory.level:
         level = 0.5 * (memory.level + level)
     others = memory.others
-    if hump.at - others[-1, 0] < NEAR:
-        before = hump.at - others[:, 0]
-        others = others.copy()
-        others[:, 3] = np.where((before < NEAR) & (others[:, 3] == 0.0), before, others[:, 3])
+    if at - others[-1][0] < NEAR:
+        others = tuple(
+            (*other[:3], at - other[0], other[4]) if other[3] == 0.0 and at - other[0] < NEAR else other
+            for other in others
+        )
+    views = memory.views
     return Memory(
         beats=beats,
         rows=rows,
         others=others,
-        views=np.concatenate((memory.views[1:BEATS_KEPT], view, memory.views[BEATS_KEPT:])),
-        usual=usual_of(beats, rows),
+        views=np.concatenate((views[:, 1:BEATS_KEPT], sight.view[:, None], views[:, BEATS_KEPT:]), 1),
+        usual=usual,
         level=level,
         noise=memory.noise,
-        polarity=memory.polarity + 0.2 * (math.copysign(1.0, hump.amplitude_mv) - memory.polarity),
+        polarity=memory.polarity + 0.2 * (math.copysign(1.0, amplitude_mv) - memory.polarity),
         agreement=memory.agreement + 0.1 * (alike - memory.agreement),
         doubt=memory.doubt + 0.05 * (math.exp(-min(abs(logit), 30.0)) - memory.doubt),
     )
@@ -132,30 +134,34 @@ def accepted(memory: Memory, sight: Sight, logit: float) -> Memory:
 
 def rejected(memory: Memory, sight: Sight, logit: float) -> Memory:
     """The memory after the hump was taken for no beat."""
+    beats, rows, others, views, usual, level, noise, polarity, agreement, doubt = memory
     at, height = sight.hump.at, sight.hump.height
-    since = at - memory.beats[-1].at if memory.beats else USUAL_SINCE
-    row = np.array(((at, height, since, 0.0, sight.hump.steepness),))
-    view = np.concatenate((sight.shape, sight.context, sight.slopes))[None]
-    return memory._replace(
-        others=np.concatenate((memory.others[1:], row)),
-        views=np.concatenate((memory.views[:BEATS_KEPT], memory.views[BEATS_KEPT + 1 :], view)),
-        noise=memory.noise + 0.15 * (min(height, memory.level or height) - memory.noise),
-        doubt=memory.doubt + 0.05 * (math.exp(-min(abs(logit), 30.0)) - memory.doubt),
+    since = at - beats[-1].at if beats else USUAL_SINCE
+    return Memory(
+        beats,
+        rows,
+        (*others[1:], (at, height, since, 0.0, sight.hump.steepness)),
+        np.concatenate((views[:, :BEATS_KEPT], views[:, BEATS_KEPT + 1 :], sight.view[:, None]), 1),
+        usual,
+        level,
+        noise + 0.15 * (min(height, level or height) - noise),
+        polarity,
+        agreement,
+        doubt + 0.05 * (math.exp(-min(abs(logit), 30.0)) - doubt),
     )
 
 
-def usual_of(beats: Sequence[Hump], rows: Floats) -> Usual | None:
-    """Summarise the last beats; None without any."""
-    if not beats:
-        return None
+def _usual_of(beats: Sequence[Hump], rows: Sequence[Row]) -> tuple[Usual, float]:
+    """Summarise the last beats, at least one; and their usual height."""
     in_order = [b.at - a.at for a, b in pairwise(beats)]
     gaps = sorted(in_order)
     rr = float(min(max(gaps[len(gaps) // 2], 75), 400)) if gaps else float(USUAL_RR)
     spread = (gaps[-1 - len(gaps) // 4] - gaps[len(gaps) // 4]) / rr if len(gaps) > 3 else 0.2
-    in_size = np.sort(rows, axis=0)
-    _, steepness, sharpness, slow, swing, width = in_size[len(beats) // 2].tolist()
+    middle = len(rows) // 2
+    heights, *others = map(sorted, zip(*rows, strict=True))
+    steepness, sharpness, slow, swing, width = (one[middle] for one in others)
     last_gap = in_order[-1] / rr if in_order else 1.0
-    return Usual(rr, float(in_size[0, 0]), steepness, sharpness, slow, swing, width, last_gap, spread)
+    return Usual(rr, heights[0], steepness, sharpness, slow, swing, width, last_gap, spread), heights[middle]
 
 
 def evidence(sight: Sight, memory: Memory) -> Floats:
@@ -170,19 +176,19 @@ def evidence(sight: Sight, memory: Memory) -> Floats:
     since = min(at - last.at, 1000) if last else USUAL_SINCE
     fade = _fade(since, usual.rr)
     level, low = fade * (level or height), fade * usual.low
-    alike, around = views[:, :SHAPE] @ sight.shape, views[:, SHAPE : SHAPE + CONTEXT] @ sight.context
-    sloping = views[:, SHAPE + CONTEXT :] @ sight.slopes
-    like = alike[BEATS_KEPT:]
-    place = like * np.exp(-(((since - others[:, 2]) / 12.0) ** 2))
-    until = others[:, 3]
-    other_at, other_height, _, _, _ = others[-1].tolist()
+    likeness = np.matmul(views, sight.view[:, :, None])[:, :, 0]  # with each hump remembered, in three respects
+    best_shape, best_around, best_slopes = np.maximum.reduce(likeness[:, :BEATS_KEPT], 1).tolist()
+    other_shape, other_around, other_slopes = np.maximum.reduce(likeness[:, BEATS_KEPT:], 1).tolist()
+    mean_shape, _, mean_slopes = (np.add.reduce(likeness[:, :BEATS_KEPT], 1) / max(len(beats), 1)).tolist()
+    place, before_a_beat = -1.0, -1.0
+    for like, other in zip(likeness[0, BEATS_KEPT:].tolist(), others, strict=True):
+        place = max(place, like * math.exp(-(((since - other[2]) / 12.0) ** 2)))
+        before_a_beat = max(before_a_beat, like if other[3] else 0.0)
+    other_at, other_height, _, _, _ = others[-1]
     ago = at - other_at
-    announced = 0.0  # the hump before looked like one that lay so long before a beat
-    if ago < NEAR:
-        same = views[BEATS_KEPT:, :SHAPE] @ views[-1, :SHAPE]
-        announced = float((same * np.exp(-(((ago - until) / 8.0) ** 2)))[:-1].max())
-    _, tallest, _, _, steepest = np.maximum.reduce(others).tolist()
-    tallest, steepest = tallest or 0.1 * height, steepest or 0.1 * hump.steepness
+    announced = _announced(memory, ago) if ago < NEAR else 0.0
+    tallest = max(other[1] for other in others) or 0.1 * height
+    steepest = max(other[4] for other in others) or 0.1 * hump.steepness
     phase = since / usual.rr
     early, spread = max(0.0, 0.9 - phase), min(usual.spread, 1.0)
     two = (at - beats[-2].at) / usual.rr if len(beats) > 1 else 2.0
@@ -204,7 +210,7 @@ def evidence(sight: Sight, memory: Memory) -> Floats:
             height / sight.floor,
             (noise or 0.1 * height) / level,
             tallest / level,
-            (at - float(others[0, 0])) / (OTHERS_KEPT * usual.rr),
+            (at - others[0][0]) / (OTHERS_KEPT * usual.rr),
             height / 0.3,
             sight.slow_floor / sight.floor,
             hump.steepness / height,
@@ -216,13 +222,13 @@ def evidence(sight: Sight, memory: Memory) -> Floats:
             steepest / usual.steepness,
             sight.rough_floor / usual.steepness,
             # from here on no logarithms
-            float(alike[:BEATS_KEPT].max()),
-            float(np.add.reduce(alike[:BEATS_KEPT])) / max(len(beats), 1),
-            float(like.max()),
-            float(around[:BEATS_KEPT].max()),
-            float(around[BEATS_KEPT:].max()),
-            float(place.max()),
-            float((like * (until > 0.0)).max()),
+            best_shape,
+            mean_shape,
+            other_shape,
+            best_around,
+            other_around,
+            place,
+            before_a_beat,
             announced,
             early,
             max(0.0, 0.6 - phase),
@@ -240,9 +246,9 @@ def evidence(sight: Sight, memory: Memory) -> Floats:
             agreement,
             doubt,
             len(beats) / BEATS_KEPT,
-            float(sloping[:BEATS_KEPT].max()),
-            float(np.add.reduce(sloping[:BEATS_KEPT])) / max(len(beats), 1),
-            float(sloping[BEATS_KEPT:].max()),
+            best_slopes,
+            mean_slopes,
+            other_slopes,
         )
     )
     ratios = measures[:LOGARITHMS]
@@ -250,6 +256,15 @@ def evidence(sight: Sight, memory: Memory) -> Floats:
     np.maximum(ratios, -3.0, out=ratios)
     np.minimum(ratios, 3.0, out=ratios)
     return measures
+
+
+def _announced(memory: Memory, ago: float) -> float:
+    """How far the hump before, so long ago, looked like one that lay as long before a beat."""
+    of_others = memory.views[0, BEATS_KEPT:]
+    same: list[float] = (of_others[:-1] @ of_others[-1]).tolist()
+    return max(
+        like * math.exp(-(((ago - other[3]) / 8.0) ** 2)) for like, other in zip(same, memory.others[:-1], strict=True)
+    )
 
 
 LOGARITHMS = 27
@@ -260,6 +275,13 @@ def _fade(since: int, rr: float) -> float:
     """The longer a beat is overdue, the less is asked."""
     late = since - max(1.5 * rr, USUAL_SINCE)
     return 0.5 ** (late / FADE) if late > 0 else 1.0
+
+
+def asked_level(at: int, memory: Memory) -> float:
+    """The usual height of beats, mV, less the longer one is overdue; 0 before the first."""
+    if memory.usual is None:
+        return memory.level
+    return memory.level * _fade(at - memory.beats[-1].at, memory.usual.rr)
 
 
 def overdue_logit(sight: Sight, memory: Memory) -> float:
