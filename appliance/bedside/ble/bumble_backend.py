@@ -207,8 +207,13 @@ class _Client(gatt_client.Client):
     async def send_request(self, request: att.ATT_PDU) -> Any:
         task = asyncio.create_task(super().send_request(request))
         self._requests.add(task)
-        task.add_done_callback(self._requests.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._requests.discard(task)
+        if not task.cancelled():
+            task.exception()  # a request on a link that ended as it began times out when nobody waits for it any more
 
     def on_disconnection(self, *args: Any) -> None:
         super().on_disconnection(*args)

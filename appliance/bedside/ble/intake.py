@@ -13,7 +13,9 @@ from decimal import Decimal
 from functools import partial
 
 from bedside.ble import battery, heart_rate, plx, pmd, spot
+from bedside.ble.battery_trend import BatteryTrend, clock_text
 from bedside.ble.ieee11073 import Number
+from bedside.ble.presence import Presence
 from bedside.ble.timeline import Timeline
 from bedside.core.codes import Code, StreamKind
 from bedside.core.errors import DecodeError
@@ -89,6 +91,9 @@ class Intake:
         self._put = put
         self.counts = Counts()
         self.last_s: dict[str, float] = {}  # when each characteristic last gave something that could be read
+        self.presence = Presence()
+        self._charge = BatteryTrend()
+        self._night: bool | None = None  # what was last said: does the battery last until the morning?
         self.stream: StreamInfo | None = None
         self._timeline: Timeline | None = None
         self._cause: str | None = None  # why the next gap in the ECG will be there
@@ -188,6 +193,7 @@ class Intake:
         stream, timeline = self.stream, self._timeline
         if stream is None or timeline is None:
             return
+        cut_before = timeline.cut_frames
         placement = timeline.place(
             last_ns=frame.timestamp_ns_2000,
             n_samples=frame.uv.size,
@@ -196,6 +202,8 @@ class Intake:
         )
         if placement is None:
             self.counts.frames_late = timeline.late_frames
+            if timeline.cut_frames > cut_before:
+                raise DecodeError("Polar PMD data", "ECG sample", "the frame is shorter than its time stamp says")
             return
         self._cause = None
         self._tell_clock(frame.timestamp_ns_2000, timeline, stream, now_us)
@@ -281,6 +289,33 @@ class Intake:
     def _battery(self, payload: bytes, now_us: int) -> None:
         level = battery.decode_battery_level(payload).battery_pct
         self._read(Code.BATTERY, float(level), Validity.GOOD, None, now_us)
+        self.presence.battery(level)
+        self._charge.level(level, now_us)
+        self._tell_night(now_us)
+
+    def _tell_night(self, now_us: int) -> None:
+        """In the evening say whether the battery lasts until the morning; by day, or once charged, it is no matter."""
+        zone_s = self._zone_s()
+        forecast = self._charge.forecast(now_us, zone_s)
+        lasts = True if forecast is None else forecast.lasts
+        if lasts is self._night or (lasts and self._night is None):
+            return
+        self._night = lasts
+        self._put(
+            Remark(
+                wearable=self._wearable,
+                patient=self._patient,
+                time_us=now_us,
+                kind="battery_night",
+                evidence={
+                    "on": not lasts,
+                    "key": self._wearable,
+                    "value": None if forecast is None else forecast.value,
+                    "empty": None if forecast is None else clock_text(forecast.empty_us, zone_s),
+                    "until": "07:00",
+                },
+            )
+        )
 
     def _spot(self, uuid: str, payload: bytes, now_us: int) -> None:
         heard = self._heard(now_us, since_subscribed_s=self._now_s - self._link_s)
@@ -321,6 +356,8 @@ class Intake:
         )
 
     def _tell_contact(self, kind: StreamKind, on_skin: bool, now_us: int) -> None:
+        if kind is StreamKind.ECG:
+            self.presence.contact(on_skin, self._now_s)
         if self._contact.get(kind) is not on_skin:
             self._contact[kind] = on_skin
             self._put(

@@ -36,6 +36,7 @@ from bedside.ble import battery, date_time, heart_rate, plx, pmd, spot
 from bedside.ble.fetching import DRAIN_S, Fetching, Known, memories_of
 from bedside.ble.intake import Intake
 from bedside.ble.outbox import Outbox
+from bedside.ble.presence import UNKNOWN
 from bedside.ble.radio import OnAdvertisement, Radio
 from bedside.core.codes import Code, StreamKind
 from bedside.core.errors import DecodeError, WearableError
@@ -53,6 +54,7 @@ CLOSE_S = 5.0
 STALL_S = 1.0  # a timer that is so late says that the box itself stood still
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 30.0
+BATTERY_READ_S = 1800.0  # many a strap tells its battery only when it is asked
 STABLE_S = 30.0  # up for so long: the next failure backs off from the start
 VISIT_S = 900.0  # a spot wearable that is silent for so long though its link is up is let go
 CLOCK_WRONG_S = 30.0  # a clock further off than this is set
@@ -122,6 +124,7 @@ class WearableSession:
         self._flooded = 0  # refused notifications of the present link
         self._broken: asyncio.Future[str] | None = None  # of the present link: why it must end
         self._responses: asyncio.Queue[bytes] = asyncio.Queue(8)
+        self._ended_s: float | None = None  # when the last link ended
         self.connections = 0
 
     @property
@@ -210,6 +213,7 @@ class WearableSession:
         else:
             self._tell(LinkState.SEARCHING, "searching")
         begun_s = self._clock.monotonic_s()
+        self.intake.presence.searching(begun_s)
         while True:
             found: asyncio.Future[BLEDevice] = asyncio.get_running_loop().create_future()
             scanner = self._radio.scanner(self._listener(found))
@@ -224,11 +228,15 @@ class WearableSession:
             if found.done():
                 return found.result()
             if not self._told_lost and not self._spot:
-                self._lose(f"not found within {NOT_FOUND_S:.0f} s: is it on, charged, worn and near?")
+                words = self.intake.presence.words(self._clock.monotonic_s(), self._ended_s or begun_s)
+                self._lose(f"not found within {NOT_FOUND_S:.0f} s: {words}")
 
     def _listener(self, found: asyncio.Future[BLEDevice]) -> OnAdvertisement:
         def heard(device: BLEDevice, advertisement: AdvertisementData) -> None:
-            if not found.done() and self.config.matches(device, advertisement):
+            if not self.config.matches(device, advertisement):
+                self.intake.presence.other(self._clock.monotonic_s())
+            elif not found.done():
+                self.intake.presence.heard(advertisement.rssi)
                 found.set_result(device)
 
         return heard
@@ -237,7 +245,7 @@ class WearableSession:
         """Connect and stay as long as data come; seconds for which the wearable was up."""
         self._tell(LinkState.CONNECTING, "connecting")
         broken = self._broken = asyncio.get_running_loop().create_future()
-        client = self._radio.client(device, lambda _: self._break("link lost: out of range or switched off"))
+        client = self._radio.client(device, lambda _: self._break(self._why_lost()))
         try:
             await _within(self._radio.ready_s, client.connect())
             self.connections += 1
@@ -258,11 +266,17 @@ class WearableSession:
         finally:
             self._broken = None
             self._fetching = {}
+            self._ended_s = self._clock.monotonic_s()
             await self._drop(client)
 
     def _break(self, reason: str) -> None:
         if self._broken is not None and not self._broken.done():
             self._broken.set_result(reason)
+
+    def _why_lost(self) -> str:
+        now_s = self._clock.monotonic_s()
+        words = self.intake.presence.words(now_s, now_s)
+        return "link lost: " + ("out of range or switched off" if words == UNKNOWN else words)
 
     async def _drop(self, client: BleakClient) -> None:
         if self._closing and self._streaming and client.is_connected:  # a strap that goes on streaming drains itself
@@ -400,6 +414,8 @@ class WearableSession:
                 self._break("the wearable sends too much: thousands of packets a second")
 
     async def _read_battery(self, client: BleakClient) -> None:
+        if client.services.get_characteristic(battery.LEVEL) is None:
+            return
         try:
             level = await _within(CALL_S, client.read_gatt_char(battery.LEVEL))
         except BleakError:
@@ -488,7 +504,11 @@ class WearableSession:
         """Return, with the reason, when the link is lost or the wearable's own signal is late."""
         begun_s = self._clock.monotonic_s()
         asked_s = dict.fromkeys(signals, begun_s)  # since when we may expect each signal
+        battery_s = begun_s
         while True:
+            if self._clock.monotonic_s() - battery_s >= BATTERY_READ_S:
+                battery_s = self._clock.monotonic_s()
+                await self._read_battery(client)
             now_s = self._clock.monotonic_s()
             due_s: list[float] = []
             for uuid in signals:

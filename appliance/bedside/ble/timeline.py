@@ -67,6 +67,8 @@ class Timeline:
         self.clock = ClockModel()
         self.fit: Fit | None = None  # the wearable's clock as of the newest frame
         self.clock_resets = 0
+        self.cut_frames = 0  # their end was missing: taken for lost
+        self._usual = 0  # samples of a frame that follows another
         self.late_frames = 0  # told apart from gaps: their samples were declared lost already
         self._nominal_ns = 1e9 / rate_hz
         self._measured_ns, self._measured_samples = round(RATE_SAMPLES * self._nominal_ns), RATE_SAMPLES
@@ -101,8 +103,12 @@ class Timeline:
                 self.late_frames += 1
                 return None
             missing = round(step_ns / self._period_ns) - n_samples
+            if self._cut(missing, n_samples):
+                self.cut_frames += 1
+                return None
             if self._follows(missing, n_samples):
                 self._measure(step_ns, n_samples)
+                self._usual = n_samples
             elif missing > 0 and self._believable(last_ns // 1000, arrived_us):
                 hole_samples = missing
             else:  # the clock went back, or jumped: only our own time can say how long it was
@@ -119,6 +125,14 @@ class Timeline:
         Stamps of a running stream differ by a sample or two, and a lost frame is never so short.
         """
         return missing == 0 if n_samples < 16 else abs(missing) <= max(2, n_samples // 32)
+
+    def _cut(self, missing: int, n_samples: int) -> bool:
+        """Is it a frame whose end was cut off between two samples?
+
+        Its stamp is of the sample that is missing, so what it holds belongs earlier than its stamp says: it is shorter
+        than a frame usually is, and what is missing before it makes up just that.
+        """
+        return n_samples < self._usual and missing > 0 and (missing + n_samples) % self._usual == 0
 
     def _measure(self, step_ns: int, n_samples: int) -> None:
         """A frame that follows the last one says how long its samples took."""

@@ -24,6 +24,7 @@ from bedside.ble import battery, device_information, heart_rate, plx, pmd
 from bedside.ble.air import Air, make_device
 from bedside.ble.ieee11073 import Special
 from bedside.ble.virtual.gatt import GattTable, advertising_data
+from bedside.ble.virtual.mischief import Carrier, Mischief
 from bedside.core.errors import DecodeError
 from bedside.core.physiology import Physiology
 
@@ -109,6 +110,8 @@ class VirtualWearable:
                 device_information.FIRMWARE: "1",
             },
         )
+        self._carrier = Carrier(self._table.notify, self._random)
+        self._refusing = False
         self._has_oximeter = has_oximeter
         services = [heart_rate.SERVICE] + ([plx.SERVICE] if has_oximeter else [])
         self.device.advertising_data = advertising_data(name, services)
@@ -136,6 +139,7 @@ class VirtualWearable:
         """Switch off for good. Safe to call twice, and before `start`."""
         tasks = [task for task in (self._task, *self._jobs) if task is not None]
         self._task = None
+        self._carrier.lose()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -188,6 +192,22 @@ class VirtualWearable:
         """Fault: the wearable's clock restarts at 2019-01-01, as an H10's does when it was off the strap."""
         self._clock_ns = pmd.CLOCK_UNSET_NS
         self._clock_restarted_s = self.at_s
+
+    @property
+    def mischief(self) -> Mischief:
+        """Fault: what happens to notifications on their way; may be changed at any time."""
+        return self._carrier.mischief
+
+    def refuse(self, refusing: bool) -> None:
+        """Fault: it ends every link at once, as a wearable does that has lost its bond."""
+        self._refusing = refusing
+        if refusing:
+            for connection in tuple(self.device.connections.values()):
+                self._spawn(self._turn_away(connection))
+
+    async def _turn_away(self, connection: Connection) -> None:
+        with contextlib.suppress(core.BaseBumbleError, hci.HCI_Error):
+            await connection.disconnect()
 
     def set_reachable(self, reachable: bool) -> None:
         """Fault: out of range, or back; the body's own `radio` counts too."""
@@ -300,7 +320,7 @@ class VirtualWearable:
             lost = True
             self._table.notify(uuid, queue.popleft())
         elif not lost:
-            self._table.notify(uuid, payload)
+            lost = not self._carrier.carry(uuid, payload)
         if lost:
             counts.notifications_lost[uuid] = counts.notifications_lost.get(uuid, 0) + 1
         return not lost
@@ -309,9 +329,12 @@ class VirtualWearable:
         self.ledger.connections += 1
         self._told_battery = None
         connection.on(connection.EVENT_DISCONNECTION, self._on_disconnection)
+        if self._refusing:
+            self._spawn(self._turn_away(connection))
 
     def _on_disconnection(self, _reason: int) -> None:
         self._streaming = False
+        self._carrier.lose()
         if self._task is not None:
             self._spawn(self._advertise())
 
