@@ -7,7 +7,7 @@ DATA ?= ../shared/data
 WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-versions test-long test-vm lint evaluate train bench golden lock clean
+.PHONY: help run test test-versions test-long test-vm lint evaluate train arm64 bench golden lock clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
@@ -39,6 +39,9 @@ evaluate: $(VENV)/test.stamp ## score the live path on annotated recordings: DAT
 train: $(VENV)/train.stamp ## make the model files anew from DATA; BEDSIDE_SIGN_WITH=FILE signs them
 	$(BIN)/bedside train beats --data $(DATA) --out models
 	$(BIN)/bedside train rhythm --data $(DATA) --out models
+
+arm64: $(VENV)/test.stamp ## what the models answer on an emulated 64-bit ARM board (fetches 100 MB the first time)
+	models/arm64/outputs.sh
 
 bench: $(VENV)/test.stamp ## cost and latency on this machine
 	$(BIN)/bedside bench

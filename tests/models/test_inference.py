@@ -67,6 +67,15 @@ def test_more_threads_give_the_same_bytes(name: str, threads: int, monkeypatch: 
     np.testing.assert_array_equal(Model.load(shipped.path(name)).run(rows), alone)
 
 
+def test_each_kind_of_machine_has_its_own_promise_and_an_unknown_one_has_none() -> None:
+    entry = Manifest.parse(
+        b'{"models": {"m": {"sha256": "a", "size_bytes": 1, "n_inputs": 1, "n_outputs": 1, "outputs_sha256": "x",'
+        b' "outputs_sha256_on": {"aarch64": "y"}}}}',
+        Path("manifest.json"),
+    ).entries[0]
+    assert [entry.outputs_on(machine) for machine in ("x86_64", "aarch64", "riscv64")] == ["x", "y", None]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", checking.NAMES)
 @pytest.mark.parametrize("threads", [2, 4])

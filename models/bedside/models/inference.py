@@ -28,6 +28,7 @@ Int8s: TypeAlias = npt.NDArray[np.int8]
 
 RUNTIMES: Final = ("tflite_runtime", "ai_edge_litert")
 KERNELS: Final = "builtin"
+MADE_ON: Final = "x86_64"
 MODEL_BYTES_MAX: Final = 1 << 20
 MANIFEST_BYTES_MAX: Final = 1 << 16
 _MAGIC: Final = b"TFL3"  # file identifier of the TensorFlow Lite flatbuffer, bytes 4 to 8
@@ -58,7 +59,16 @@ class Entry:
     n_inputs: int
     n_outputs: int
     calibration: Calibration = Calibration()
-    outputs_sha256: str = ""  # of the outputs over `outputs.fixed_windows`
+    outputs_sha256: str = ""  # of the outputs over `outputs.fixed_windows`, on MADE_ON
+    elsewhere: tuple[tuple[str, str], ...] = ()  # the same on other machines, where they round otherwise
+
+    def outputs_on(self, machine: str) -> str | None:
+        """What the digest of the outputs must be on `machine` (as `platform.machine` names it); None: not known.
+
+        The built-in kernels of x86-64 and of 64-bit ARM round some halves otherwise: a few outputs in ten thousand
+        are one step apart.
+        """
+        return self.outputs_sha256 or None if machine == MADE_ON else dict(self.elsewhere).get(machine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +107,7 @@ class Manifest:
                     n_outputs=int(facts["n_outputs"]),
                     calibration=Calibration(tuple((float(a), float(b)) for a, b in facts.get("calibration", ()))),
                     outputs_sha256=str(facts.get("outputs_sha256", "")),
+                    elsewhere=tuple((str(on), str(one)) for on, one in facts.get("outputs_sha256_on", {}).items()),
                 )
                 for name, facts in models.items()
             )

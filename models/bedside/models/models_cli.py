@@ -57,4 +57,5 @@ def verify(folder: Path | None, as_json: bool) -> None:
     whose = signing.RELEASE_KEYS.get(found.signer, "a key of the setting `signers`")
     click.echo(f"{place}: signed by {signing.fingerprint(found.signer)} ({whose})")
     for one in found.models:
-        click.echo(f"  {one.name:<8} SHA-256 {one.sha256}, {one.size_bytes:,} bytes, answers as signed: {one.runtime}")
+        answers = "answers as signed" if one.answers else "answers not promised for this kind of machine"
+        click.echo(f"  {one.name:<8} SHA-256 {one.sha256}, {one.size_bytes:,} bytes, {answers}: {one.runtime}")
