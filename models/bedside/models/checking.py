@@ -45,6 +45,11 @@ class CheckedSet:
     models: tuple[CheckedModel, ...]
 
 
+def fits(model: Model) -> None:
+    """Raises `SetupError` when the model is of another shape than this version of Bedside describes beats with."""
+    _FITS[model.name](model)
+
+
 def check(folder: Path, more_keys: Callable[[], Collection[str]] | None = None) -> CheckedSet:
     """Check the models in `folder`: takes about a second. `more_keys`: see `signing.checked`.
 
@@ -63,7 +68,7 @@ def check(folder: Path, more_keys: Callable[[], Collection[str]] | None = None) 
     models = []
     for name in NAMES:
         model = Model.load(folder / f"{name}.tflite", manifest)
-        _FITS[name](model)
+        fits(model)
         given, promised = outputs_digest(model), listed[name].outputs_on(platform.machine())
         if promised is not None and given != promised:
             raise SetupError(
