@@ -32,17 +32,15 @@ from bedside.ble.session import WearableConfig, WearableSession
 from bedside.ble.virtual.cuff import VirtualCuff
 from bedside.ble.virtual.wearable import VirtualWearable
 from bedside.core.codes import StreamKind
-from bedside.core.errors import SetupError
 from bedside.core.events import Event, Finding
 from bedside.core.ids import IdSource
 from bedside.core.physiology import Physiology
 from bedside.core.ports import Link, Patient, SampleSource, Store
 from bedside.core.samples import Item
 from bedside.core.time import US_PER_S, Clock, ThreadWorker, Worker
-from bedside.models import shipped
-from bedside.models.beats import BeatClassifier
 from bedside.models.inference import Model
-from bedside.models.rhythm import RhythmJudge
+from bedside.models.panel import Panel
+from bedside.models.shelf import Shelf
 from bedside.network import embedded
 from bedside.network.audits import AuditPort, KnownAuditor
 from bedside.network.links import UnixLink
@@ -61,6 +59,7 @@ log = logging.getLogger(__name__)
 
 HEALTH_S = 2.0
 PACK_S = 1.0
+SHADOW_S = 60.0
 PACK_STEPS_MAX = 3  # behind each other, so that a write never waits for more than that
 PAUSE_LOOK_US = 130_000_000  # an audio pause that was begun longer ago is over
 LIMITS_LOOK_US = 3_600_000_000
@@ -114,6 +113,7 @@ class Gateway:
         virtual: VirtualWard | None,
         radio: Radio,
         audits: AuditPort | None = None,
+        panel: Panel | None = None,
     ) -> None:
         self.ward = ward
         self.sender = sender
@@ -123,6 +123,7 @@ class Gateway:
         self._edges = edges
         self._radio = radio
         self._audits = audits
+        self._panel = panel
         self._socket = GatewaySocket(home.gateway_socket, ward.operations(), ward.ring)
         self._heartbeat = Heartbeat(home.annunciator_socket, edges.clock, ward.oldest_tick_s, ward.sounding)
 
@@ -141,9 +142,24 @@ class Gateway:
                 if self._audits is not None:
                     tasks.create_task(keep_running("audit port", self._audits.run, parts, clock), name="audits")
                 tasks.create_task(keep_running("packing", self._pack, parts, clock), name="packing")
+                tasks.create_task(keep_running("shadow", self._shadow, parts, clock), name="shadow")
                 tasks.create_task(self._health(), name="health")
         finally:
             await self._end()
+
+    async def _shadow(self) -> None:
+        """Keep what a candidate and the live models said otherwise."""
+        while True:
+            await asyncio.sleep(SHADOW_S)
+            await self._keep_comparison()
+
+    async def _keep_comparison(self) -> None:
+        keep = self._panel.unsaved() if self._panel is not None else None
+        if keep is not None:
+            try:
+                await self._edges.records_worker.run(keep)
+            except OSError as error:
+                log.error("comparison not kept", extra={"error": error.strerror})
 
     async def _pack(self) -> None:
         """Pack old rows of the records into long ones, a few milliseconds at a time."""
@@ -177,6 +193,7 @@ class Gateway:
 
     async def _end(self) -> None:
         self.ward.audit("gateway", "stop")
+        await self._keep_comparison()
         await self.ward.recorder.flush()
         if self.sender is not None:
             await self.sender.close()
@@ -228,24 +245,6 @@ class VirtualWard:
         self.air.close()
 
 
-def load_rhythm_model() -> tuple[Model | None, str | None]:
-    """The model of half minutes, or why there is none: the rhythm rules then decide alone, and it is said."""
-    try:
-        return Model.load(shipped.path("rhythm")), None
-    except SetupError as error:
-        log.error("model refused", extra={"reason": str(error)})
-        return None, str(error)
-
-
-def load_model() -> tuple[Model | None, str | None]:
-    """The beat classifier, or why there is none: the gateway then monitors on without it, and says so."""
-    try:
-        return Model.load(shipped.path("beats")), None
-    except SetupError as error:
-        log.error("model refused", extra={"reason": str(error)})
-        return None, str(error)
-
-
 async def open_gateway(
     home: Home,
     settings: Settings,
@@ -254,7 +253,6 @@ async def open_gateway(
     bodies: Sequence[Body] = (),
     link: Link | None = None,
     demonstration: bool = False,
-    model: Callable[[], tuple[Model | None, str | None]] = load_model,
     observer: Callable[[Event], None] = lambda _: None,
 ) -> Gateway:
     """Open the records, admit the patients, take over the alarms that were open. `bodies` empty: real wearables.
@@ -265,7 +263,7 @@ async def open_gateway(
     """
     store = await edges.records_worker.run(lambda: open_store(home, now_us=edges.clock.now_us, set_aside_damaged=True))
     try:
-        return await _compose(home, settings, edges, store, bodies, link, demonstration, model, observer)
+        return await _compose(home, settings, edges, store, bodies, link, demonstration, observer)
     except BaseException:
         await edges.records_worker.run(store.close)
         raise
@@ -279,14 +277,11 @@ async def _compose(
     bodies: Sequence[Body],
     link: Link | None,
     demonstration: bool,
-    load: Callable[[], tuple[Model | None, str | None]],
     observer: Callable[[Event], None],
 ) -> Gateway:
-    model, model_fault = load()
-    rhythm_model, rhythm_fault = load_rhythm_model()
-    windows = RhythmJudge(rhythm_model)
-    loaded = tuple(one for one in (model, rhythm_model) if one is not None)
-    sender, audits = await _sender(home, settings, edges, loaded, link, demonstration)
+    panel = Panel.open(Shelf(home.models), lambda: settings.signers, edges.clock.now_us)
+    windows = panel.windows()
+    sender, audits = await _sender(home, settings, edges, tuple(panel.live.models.values()), link, demonstration)
     muted = "muted: demonstration" if demonstration else "muted by settings" if settings.muted else "on"
     facts = WardFacts(
         version=version("bedside"),
@@ -298,7 +293,7 @@ async def _compose(
     ward = WardMonitor(
         facts, store, edges.records_worker, edges.clock, edges.ids,
         lambda patient: PatientWatch(
-            patient.id, edges.ids, BeatClassifier(model), patient.simulated, windows=windows
+            patient.id, edges.ids, panel.beats(), patient.simulated, windows=windows
         ),
         limits(), sender, observer,
     )  # fmt: skip
@@ -316,9 +311,9 @@ async def _compose(
     recent = lambda: store.events(None, now_us - PAUSE_LOOK_US, now_us + 1, ("audit",))  # noqa: E731
     ward.restore_pause(await edges.records_worker.run(recent))
     ward.restore_box(await edges.records_worker.run(lambda: store.open_alarms(None)))
-    _say_how_it_began(ward, store, model_fault)
-    ward.condition("rhythm_model_failed", rhythm_fault is not None, detail=rhythm_fault or "")
-    return Gateway(home, ward, store, edges, sender, virtual, radio, audits)
+    _say_how_it_began(ward, store)
+    _say_what_judges(ward, panel)
+    return Gateway(home, ward, store, edges, sender, virtual, radio, audits, panel)
 
 
 def _noted(store: RecordStore, patient: str, edges: Edges) -> Sequence[Event]:
@@ -329,15 +324,23 @@ def _noted(store: RecordStore, patient: str, edges: Edges) -> Sequence[Event]:
     return store.events(patient, min(newest_us, now_us) - LIMITS_LOOK_US, 2**62, ("audit",))
 
 
-def _say_how_it_began(ward: WardMonitor, store: RecordStore, model_fault: str | None) -> None:
+def _say_what_judges(ward: WardMonitor, panel: Panel) -> None:
+    """Missing models are conditions, each with what still watches; a refused candidate harms nobody and is said."""
+    faults = panel.live.faults
+    for name, fault in faults.items():
+        log.error("model refused", extra={"model": name, "reason": fault})
+    ward.audit("gateway", "models", **panel.live.digests())
+    degraded = [*faults.values(), *([panel.live.refused] if panel.live.refused is not None else [])]
+    ward.parts.set("models", "degraded" if degraded else "ok", "; ".join(degraded) or panel.words())
+    ward.condition("model_missing", "beats" in faults, detail=faults.get("beats", ""))
+    ward.condition("rhythm_model_failed", "rhythm" in faults, detail=faults.get("rhythm", ""))
+    ward.condition("models_refused", panel.live.refused is not None, detail=panel.live.refused or "")
+
+
+def _say_how_it_began(ward: WardMonitor, store: RecordStore) -> None:
     report = store.opening_report
     ward.audit("gateway", "start", protection=report.protection, clean=report.previous_shutdown_clean)
     ward.parts.set("records", "ok", report.protection)
-    if model_fault is None:
-        ward.parts.set("models", "ok", "beat classifier loaded")
-    else:
-        ward.parts.set("models", "degraded", model_fault)
-    ward.condition("model_missing", model_fault is not None, detail=model_fault or "")
     if not report.previous_shutdown_clean:
         known = [store.newest_us(patient.id) for patient in store.patients()]
         ward.interrupted(max((one for one in known if one is not None), default=None))
