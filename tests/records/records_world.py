@@ -26,7 +26,7 @@ from bedside.core.events import (
 from bedside.core.ids import IdSource
 from bedside.core.ports import Batch, Patient
 from bedside.core.samples import Block, Counts, StreamInfo, Validity
-from bedside.records.keys import Argon2Cost
+from bedside.records.boxkey import Argon2Cost
 from bedside.records.store import RecordStore, open_store
 from bedside.settings import Home
 

@@ -33,6 +33,7 @@ from bedside.core.samples import Block
 from bedside.records import compaction
 from bedside.records.keys import RECORDS_KEY
 from bedside.records.packs import pack_binding, pack_entries, pack_of, unpack_entries
+from bedside.records.schema import known_names
 from bedside.records.store import RecordStore, open_reader
 from bedside.records.verify import VerifyReport, verify
 from bedside.settings import Home
@@ -339,7 +340,14 @@ def test_a_kill_while_packing_loses_and_doubles_nothing(seed: int, tmp_path: Pat
     assert report.ok, report.findings
 
 
-def test_a_store_of_the_first_release_is_brought_to_this_one(tmp_path: Path) -> None:
+OLDER = {  # what each earlier layout lacks
+    "0001_entries": ("pack", "trend", "erased"),
+    "0002_packs": ("erased",),
+}
+
+
+@pytest.mark.parametrize("layout", OLDER)
+def test_a_store_of_every_earlier_layout_is_brought_to_this_one(layout: str, tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.put_patient(ADA)
     store.put_patient(BO)
@@ -347,10 +355,10 @@ def test_a_store_of_the_first_release_is_brought_to_this_one(tmp_path: Path) -> 
     blocks, events, _ = read(store)
     store.close()
     db = sqlite3.connect(tmp_path / "store.db")
-    with db:  # what the first release made
-        db.execute("DROP TABLE pack")
-        db.execute("DROP TABLE trend")
-        db.execute("DELETE FROM _sqlite_migrations WHERE name != '0001_entries'")
+    with db:  # what that layout had
+        for table in OLDER[layout]:
+            db.execute(f"DROP TABLE {table}")
+        db.execute("DELETE FROM _sqlite_migrations WHERE name > ?", (layout,))
     db.close()
     with pytest.raises(SetupError, match="older Bedside"):
         open_reader(Home(tmp_path))
@@ -363,3 +371,7 @@ def test_a_store_of_the_first_release_is_brought_to_this_one(tmp_path: Path) -> 
     reader = open_reader(Home(tmp_path))
     assert verify(reader).ok
     reader.close()
+
+
+def test_every_earlier_layout_is_tested() -> None:
+    assert [*OLDER, "0003_erased"] == known_names()

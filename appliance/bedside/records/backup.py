@@ -7,20 +7,31 @@ as every opening does, so that no nonce is ever used twice, however many boxes a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bedside.core.errors import SetupError, StoreError
 from bedside.records.database import connect, guarded
+from bedside.records.erasure import (
+    FOLDER,
+    Certificate,
+    certificates_in,
+    checked_certificate,
+    keep_certificate,
+    public_keys,
+)
 from bedside.records.files import sync_folder, write_atomically
-from bedside.records.keys import KeyRing
+from bedside.records.keys import BOX_FILE, NEXT_FILE, KeyRing
 from bedside.records.reader import Records
 from bedside.records.schema import LAYOUT_VERSION
+from bedside.records.store import open_store
 from bedside.records.verify import VerifyReport, verify
 from bedside.settings import Home
 
@@ -28,6 +39,7 @@ MANIFEST = "backup.json"
 _FORMAT = 1
 _PURPOSE = "backup manifest"
 _FOLDER_MODE = 0o700
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +106,19 @@ def _copy(records: Records, home: Home, now_us: int) -> Backup:
 
 
 def _copy_keys(source: Path, target: Path) -> None:
-    for folder in (target, target / "data"):
-        folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-    for path in [source / "box.key", *sorted((source / "data").glob("*/*.key"))]:
-        write_atomically(target / path.relative_to(source), path.read_bytes())
+    """With the certificates of erasure. Begins anew when the box key was changed meanwhile."""
+    for _ in range(_TRIES):
+        box_key = (source / BOX_FILE).read_bytes()
+        shutil.rmtree(target, ignore_errors=True)
+        for folder in (target, target / "data"):
+            folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+        small = [source / BOX_FILE, source / NEXT_FILE, *sorted((source / FOLDER).glob("*.json"))]
+        for path in [*small, *sorted((source / "data").glob("*/*.key"))]:
+            with contextlib.suppress(FileNotFoundError):
+                write_atomically(target / path.relative_to(source), path.read_bytes())
+        if (source / BOX_FILE).read_bytes() == box_key:
+            return
+    raise StoreError("the box key was changed again and again while it was copied")
 
 
 def _verified(home: Home, keys: KeyRing) -> VerifyReport:
@@ -115,8 +136,13 @@ def _verified(home: Home, keys: KeyRing) -> VerifyReport:
     return report
 
 
-def restore(folder: Path, home: Home, *, passphrase: str | None) -> Backup:
+def restore(
+    folder: Path, home: Home, *, passphrase: str | None, codes: Sequence[str] = (), certificates: Sequence[Path] = ()
+) -> Backup:
     """Put a backup into a data folder that holds no records, and verify it there.
+
+    Patients who were erased since, by certificates of this box that are given or lie in other backups beside this
+    one, are erased when the folder is opened. `codes`: recovery codes in the place of the passphrase.
 
     Raises `SetupError` (no backup, records there, wrong passphrase), `StoreError` (altered, disk): then
     the data folder holds no records, as before.
@@ -127,11 +153,14 @@ def restore(folder: Path, home: Home, *, passphrase: str | None) -> Backup:
     for name, digest in made.files.items():
         if not (folder / name).is_file() or _sha256(folder / name) != digest:
             raise StoreError(f"{folder / name} is not what was backed up")
-    KeyRing.open(folder / "keys", passphrase=passphrase, may_create=lambda: False, may_protect=False)
+    keys = _ring(folder / "keys", passphrase, codes)
+    erased = [*(checked_certificate(path, keys) for path in certificates), *_beside(folder, keys)]
     home.make()
     try:
         _copy_keys(folder / "keys", home.keys)
-        keys = KeyRing.open(home.keys, passphrase=passphrase, may_create=lambda: False, may_protect=False)
+        keys = _ring(home.keys, passphrase, codes)
+        for certificate in erased:  # before there are records: whoever opens them erases first
+            keep_certificate(keys, certificate)
         if not hmac.compare_digest(seal, made.seal(keys)):
             raise StoreError(f"{folder / MANIFEST} was not written with this box's key")
         arriving = home.store_db.with_name(".store.db.arriving")
@@ -151,6 +180,47 @@ def restore(folder: Path, home: Home, *, passphrase: str | None) -> Backup:
             raise StoreError(f"cannot restore to {home.path}: {error.strerror or error}") from error
         raise
     return made
+
+
+def _ring(folder: Path, passphrase: str | None, codes: Sequence[str]) -> KeyRing:
+    return KeyRing.open(folder, passphrase=passphrase, may_create=lambda: False, may_protect=False, codes=codes)
+
+
+def _beside(folder: Path, keys: KeyRing) -> list[Certificate]:
+    """Certificates of this box in other backups of the same folder."""
+    trusted, found = public_keys(keys), []
+    for other in sorted(folder.absolute().parent.glob(f"*/keys/{FOLDER}")):
+        for certificate in certificates_in(other):
+            with contextlib.suppress(StoreError):
+                certificate.check(trusted)
+                found.append(certificate)
+    return found
+
+
+def erase_from(folder: Path, certificate: Certificate, *, passphrase: str | None) -> None:
+    """Erase a patient from a backup, too, as her certificate says. May be repeated after it was cut short.
+
+    Raises `SetupError` (no backup, wrong passphrase), `StoreError` (it does not verify).
+    """
+    made, _ = read_manifest(folder)
+    home = Home(folder)
+    before = {path.name for path in folder.iterdir()}
+    store = open_store(home, passphrase=passphrase)
+    keys = store.keys
+    try:
+        store.erase_as_certified(certificate)
+        report = verify(store)
+    finally:
+        store.close()
+        for path in folder.iterdir():
+            if path.name not in before and path != home.store_db:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if not report.ok or (report.entries, report.root) != (made.entries, made.root):
+        raise StoreError(f"{folder} is erased, but it is not the backup that its manifest names: do not restore it")
+    files = {str(path.relative_to(folder)): _sha256(path) for path in _files(folder) if path.name != MANIFEST}
+    again = replace(made, files=files)
+    content = asdict(again) | {"seal": again.seal(keys)}
+    write_atomically(folder / MANIFEST, json.dumps(content, indent=1).encode())
 
 
 def read_manifest(folder: Path) -> tuple[Backup, str]:

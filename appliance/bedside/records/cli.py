@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from bedside.records import cli_keys, cli_life
+
 _FORMATS = ("wfdb", "edf", "fhir", "csv", "pdf")
 _HOME = click.option("--home", "home_path", default=None, help="Data folder; default: BEDSIDE_HOME or the user's own.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
@@ -19,6 +21,17 @@ def records() -> None:
     A passphrase is taken from the file that BEDSIDE_PASSPHRASE_FILE names, or from systemd's credential
     `bedside-passphrase`.
     """
+
+
+for _more in (
+    cli_keys.protect,
+    cli_keys.codes,
+    cli_keys.recover,
+    cli_keys.rotate,
+    cli_life.erase,
+    cli_life.certificate,
+):
+    records.add_command(_more)
 
 
 @records.command()
@@ -213,8 +226,18 @@ def backup(home_path: str | None, folder: Path, open_key: bool) -> None:
 @records.command()
 @_HOME
 @click.argument("folder", type=click.Path(path_type=Path))
-def restore(home_path: str | None, folder: Path) -> None:
-    """Put the backup in FOLDER into a data folder that holds no records, and verify it there."""
+@click.option(
+    "--certificate",
+    "certificates",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Of a patient who was erased since; those in backups beside FOLDER are found without it.",
+)
+def restore(home_path: str | None, folder: Path, certificates: tuple[Path, ...]) -> None:
+    """Put the backup in FOLDER into a data folder that holds no records, and verify it there.
+
+    Patients who were erased since the backup was made are erased again.
+    """
     import getpass
 
     from bedside.core.events import Audit
@@ -227,7 +250,7 @@ def restore(home_path: str | None, folder: Path) -> None:
     from bedside.settings import home_from
 
     home, clock = home_from(home_path), SystemClock()
-    made = put_back(folder, home, passphrase=passphrase_from())
+    made = put_back(folder, home, passphrase=passphrase_from(), certificates=certificates)
     store = open_store(home)
     try:
         act = Audit(
@@ -242,6 +265,8 @@ def restore(home_path: str | None, folder: Path) -> None:
     finally:
         store.close()
     click.echo(f"{home.path}: {made.entries} entries as of {iso_utc(made.made_us)}, verified")
+    for sentence in store.opening_report.damage:
+        click.echo(sentence)
 
 
 @records.command()

@@ -68,6 +68,8 @@ class Draft:
         if patient.id == BOX_ID:
             raise RejectedError(f"{BOX_ID!r} is no patient's id")
         number = self.state.patients.get(patient.id)
+        if number in self.state.erased:
+            raise RejectedError("this patient was erased: a new admission needs a new id; nothing was written")
         if number is not None and self.state.series[number].patient == patient:
             return
         if number is None:
@@ -223,6 +225,8 @@ class Draft:
         number = self.state.patients.get(patient)
         if number is None:
             raise RejectedError("a patient is not known to the store: put_patient comes first; nothing was written")
+        if number in self.state.erased:
+            raise RejectedError("this patient was erased: nothing was written")
         return number
 
 

@@ -16,6 +16,14 @@ from bedside.core.ports import Patient
 from bedside.core.samples import Block, StreamInfo
 from bedside.records import packing
 from bedside.records.database import DamagedError, guarded
+from bedside.records.deletion import (
+    DELETED_SCHEMA,
+    DELETION_PURPOSE,
+    Deletion,
+    is_deleted,
+    places_of,
+    unpack_deletion,
+)
 from bedside.records.entries import COLUMNS, INT64_END, Entry, binding, checkpoint_binding, leaf_of
 from bedside.records.keys import IDENTITY_KEY, RECORDS_KEY, KeyRing
 from bedside.records.packs import PACK_COLUMNS, Pack, Wanted, pack_binding, unpack_entries
@@ -55,6 +63,7 @@ class Records:
         self._behind: set[int] = set()  # owners whose checkpoint is older than their entries
         self._key_ids: dict[int, str] = {}  # by the number that rows name it by
         self._openers: dict[tuple[int, str, str], Opener] = {}
+        self._erased: dict[int, str] = {}  # a patient's series: the certificate
         self._state = State()
         with guarded(path, "reading the store's state"), self._one_view():
             self._load()
@@ -62,12 +71,18 @@ class Records:
     # What the store holds.
 
     def patients(self) -> Sequence[Patient]:
-        """All patients, in the order of admission. One whose identity cannot be read is named `NAME_LOST`."""
+        """All patients that are not erased, in the order of admission; unreadable ones are named `NAME_LOST`."""
         with self._lock:
             return [
                 one.patient or Patient(id=one.id, name=NAME_LOST, bed="", simulated=False)
                 for one in map(self._state.series.__getitem__, self._state.patients.values())
+                if one.number not in self._erased
             ]
+
+    def erased(self) -> dict[str, str]:
+        """Patients whose records are erased: the surrogate id, and the certificate as JSON."""
+        with self._lock:
+            return {self._state.names(number)[0]: text for number, text in self._erased.items()}
 
     def streams(self, patient: str) -> Sequence[StreamInfo]:
         """The streams that a patient ever had, in the order in which they came; of each its newest description."""
@@ -270,6 +285,9 @@ class Records:
 
     def open_pack(self, pack: Pack, wanted: Wanted | None = None) -> list[Entry]:
         """The entries of a pack, all or those wanted. Raises `StoreError`, as `open_entry` does."""
+        if pack.schema == DELETED_SCHEMA:
+            deletion = self.deletion(pack)  # whoever reads learns of a forged one
+            return places_of(pack, deletion) if wanted is None else []
         patient, stream = self._state.names(pack.series)
         try:
             opener = self._opener(pack.data_key, patient, RECORDS_KEY)
@@ -277,8 +295,17 @@ class Records:
         except StoreError as error:
             raise StoreError(f"pack of entries {pack.position} on (series {pack.series}): {error}") from error
 
+    def deletion(self, pack: Pack) -> Deletion:
+        """What stands in the place of deleted entries. Raises `StoreError` when this box has not deleted them."""
+        try:
+            return unpack_deletion(pack, self._state.names(pack.series), self.keys.derive_all(DELETION_PURPOSE))
+        except StoreError as error:
+            raise StoreError(f"entries {pack.position} to {pack.last_position}: {error}") from error
+
     def open_entry(self, entry: Entry) -> bytes:
-        """An entry's plaintext. Raises `StoreError`: altered, moved, or its key is lost."""
+        """An entry's plaintext. Raises `StoreError`: altered, moved, deleted, or its key is lost."""
+        if is_deleted(entry):
+            raise StoreError(f"entry {entry.position} (series {entry.series}) was deleted")
         if entry.plain is not None:
             return entry.plain
         patient, stream = self._state.names(entry.series)
@@ -290,6 +317,8 @@ class Records:
 
     def leaf(self, entry: Entry) -> bytes:
         """An entry's leaf in the log. Raises `StoreError` when its series stands for nobody."""
+        if is_deleted(entry):
+            return entry.sealed
         names = self._state.names(entry.series)
         if entry.plain is not None:
             opener = self._opener(entry.data_key, names[0], RECORDS_KEY)
@@ -345,11 +374,13 @@ class Records:
         self.damage.clear()
         self.rolled_forward = 0
         self._state = self._bare_state()
+        self._erased = dict(self._connection.execute("SELECT series, certificate FROM erased").fetchall())
         try:
             self._load_checkpoints()
         except StoreError as error:
             self._note(f"{error}; the state was worked out again from all entries")
             self._state = self._bare_state()
+        self._state.erased = set(self._erased)
         self._trends_anew = self._state.frontier.size == 0
         self._load_definitions()
         self._roll_forward()
@@ -412,7 +443,9 @@ class Records:
             owner = self._state.owners.setdefault(series.owner, OwnerState())
             self.rolled_forward += 1
             self._behind |= {series.owner, BOX_SERIES}
-            if entry.form == FORM_WAVE:
+            if is_deleted(entry):
+                series.saw_index(entry.first_index)
+            elif entry.form == FORM_WAVE:
                 owner.saw(entry.end_us)
                 series.saw_index(entry.first_index + entry.n)
             elif entry.form == FORM_EVENTS:

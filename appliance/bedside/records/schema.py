@@ -75,6 +75,12 @@ def packs(db: Database) -> None:
         db.execute(statement)
 
 
+@records(name="0003_erased")
+def erased(db: Database) -> None:
+    """Patients whose records are erased, each with the signed certificate. Their rows may still be going."""
+    db.execute("CREATE TABLE erased (series INTEGER PRIMARY KEY, certificate TEXT NOT NULL) STRICT")
+
+
 def known_names() -> list[str]:
     """The migrations of this version, in order."""
     return [step.name for step in records._migrations]

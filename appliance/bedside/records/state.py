@@ -75,6 +75,7 @@ class State:
     frontier: Frontier = field(default_factory=Frontier)
     patients: dict[str, int] = field(default_factory=dict)  # id: series, in the order of admission
     streams: dict[str, list[int]] = field(default_factory=dict)  # id: a series for each description it had
+    erased: set[int] = field(default_factory=set)  # patients' series to which nothing is added any more
 
     def add(self, series: Series) -> None:
         """Make a series known."""

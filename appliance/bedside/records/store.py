@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +20,15 @@ from bedside.core.errors import SetupError, StoreError
 from bedside.core.ports import Batch, Patient
 from bedside.core.samples import StreamInfo
 from bedside.core.time import SystemClock, iso_utc
+from bedside.records.boxkey import Argon2Cost
 from bedside.records.compaction import SCAN, SCAN_ROWS, Compaction
 from bedside.records.database import DamagedError, check, connect, guarded, transaction
 from bedside.records.draft import Draft
 from bedside.records.entries import COLUMNS, INSERT, Entry, binding, checkpoint_binding
+from bedside.records.erasure import Certificate
 from bedside.records.files import FolderLock, write_atomically
-from bedside.records.keys import RECORDS_KEY, Argon2Cost, KeyRing, passphrase_from
+from bedside.records.keys import RECORDS_KEY, KeyRing, passphrase_from
+from bedside.records.life import LivingRecords
 from bedside.records.log import SEAL_PURPOSE, head_seal
 from bedside.records.packs import INSERT_PACK, pack_binding, pack_entries, pack_of, unpack_entries
 from bedside.records.reader import Records
@@ -85,7 +88,7 @@ class _Seals:
         return self._sealers[key.id].seal(plaintext, bound)
 
 
-class RecordStore(Records):
+class RecordStore(LivingRecords):
     """The encrypted records (`core.ports.Store`). Methods block; any thread may call, one at a time."""
 
     opening_report: OpeningReport
@@ -168,6 +171,18 @@ class RecordStore(Records):
                 log.warning("rows stay as they are", extra={"position": plan.ready[0][0], "reason": str(error)})
             plan.ready.popleft()
             return True
+
+    def rotate_box_key(self) -> None:
+        """A new box key, while records are written. Raises `StoreError`, as `KeyRing.rotate`."""
+        with self._lock:
+            self.keys.rotate()
+
+    def erase_patient(self, patient: str, *, actor: str, reason: str) -> Certificate:
+        """As `LivingRecords.erase_patient`; a patient who is monitored must be discharged first."""
+        with self._lock:
+            self._settle()
+            self._checkpoint()
+            return super().erase_patient(patient, actor=actor, reason=reason)
 
     def close(self) -> None:
         """Write the last checkpoint, mark the shutdown clean, release the folder. Safe to call twice.
@@ -363,9 +378,11 @@ def open_store(
     except BaseException:
         lock.release()
         raise
+    clean = store.begin() and set_aside is None
+    store.damage += store.finish_erasures()
     store.opening_report = OpeningReport(
         created=created,
-        previous_shutdown_clean=store.begin() and set_aside is None,
+        previous_shutdown_clean=clean,
         checked=checked,
         rolled_forward=store.rolled_forward,
         damage=tuple(store.damage),
@@ -376,11 +393,11 @@ def open_store(
 
 
 @contextmanager
-def open_keys(home: Home, *, passphrase: str | None) -> Iterator[KeyRing]:
+def open_keys(home: Home, *, passphrase: str | None, codes: Sequence[str] = ()) -> Iterator[KeyRing]:
     """The keys of a data folder that no gateway uses meanwhile. Raises `SetupError`."""
     lock = FolderLock(home.run / "store.lock", home.path)
     try:
-        yield KeyRing.open(home.keys, passphrase=passphrase, may_create=lambda: False)
+        yield KeyRing.open(home.keys, passphrase=passphrase, may_create=lambda: False, codes=codes)
     finally:
         lock.release()
 
@@ -396,7 +413,7 @@ def open_reader(home: Home, *, passphrase: str | None = None) -> Records:
     connection = connect(home.store_db, writing=False)
     try:
         with guarded(home.store_db, "reading its layout"):
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'trend'").fetchone():
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'erased'").fetchone():
                 raise SetupError(
                     "the records were written by an older Bedside",
                     hint="start this one once on the folder: it brings them to its layout",
