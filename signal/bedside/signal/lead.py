@@ -254,7 +254,7 @@ class LeadAnalyser:
             raise ValueError(f"together: expected at least 1 frame, got {together!r}")
         block = _checked(block_mv)
         state = state.fork()
-        state.pending = np.concatenate((state.pending, block))
+        state.pending = np.concatenate((state.pending, block)) if state.pending.size else block.copy()
         return state, _Collected(max(0, state.frame * FRAME - HALF))
 
     def wanted(self, state: LeadState, together: int = 1) -> int:
@@ -428,8 +428,8 @@ def _plain(state: LeadState, chunk: Floats) -> bool:
     fill = state.fill
     if state.marks is not None or state.unseen is not None or fill.n_missing or not fill.started:
         return False
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(chunk.dot(chunk)) < LIMIT_MV * LIMIT_MV  # NaN and infinity are not less
+    # NaN and infinity are not less
+    return bool(np.maximum.reduce(chunk) < LIMIT_MV) and bool(np.minimum.reduce(chunk) > -LIMIT_MV)
 
 
 def _stacked(chains: Sequence[Chain]) -> Chain:

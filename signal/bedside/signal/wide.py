@@ -173,7 +173,7 @@ def measure(lead_mv: Floats, at: int, rr_s: float) -> tuple[Floats, float] | Non
     part = lead_mv[at - reach - 1 : at + reach + 2]
     if around.size < 2 * half + 1 or part.size < 2 * reach + 3:
         return None
-    swing_mv = float(around.max() - around.min())
+    swing_mv = float(np.maximum.reduce(around) - np.minimum.reduce(around))
     if not swing_mv >= SWING_MV:  # NaN too
         return None
     slope = part[2:] - part[:-2]
