@@ -55,8 +55,10 @@ def test_the_more_noise_the_more_seconds_are_rejected() -> None:
 
 
 @given(
-    measures=st.tuples(*[st.floats(-4, 2)] * 3, st.floats(0, 1)).map(lambda four: Measures(*four)),
-    which=st.integers(0, 3),
+    measures=st.tuples(st.floats(-4, 2), st.floats(-12, 2), *[st.floats(-4, 2)] * 2, st.floats(0, 1)).map(
+        lambda five: Measures(*five)
+    ),
+    which=st.integers(0, 4),
     more=st.floats(0, 3),
 )
 def test_more_of_any_measure_never_speaks_for_the_lead(measures: Measures, which: int, more: float) -> None:
@@ -126,3 +128,39 @@ def test_a_standstill_after_noise_is_believed_again() -> None:
     seconds = judged(lead_mv)[1]
     assert rejected(seconds[20:30]) > 0.5
     assert all(one.usable for one in seconds[40:59])
+
+
+def test_a_line_that_runs_back_from_an_overload_is_motion_and_not_a_pause() -> None:
+    """Record 208, 1271 s: the amplifier is pushed by a millivolt; experts mark what follows as unreadable."""
+    beats, seconds = judged(toy_mv(110))
+    silent = [(one, other) for one, other in itertools.pairwise(beats) if other - one > 2.0 * TOY_HZ]
+    assert [round(one / TOY_HZ) for one, _ in silent] == [96]
+    assert [one.reason for one in seconds[97:99]] == ["motion"] * 2
+    assert all(one.usable for one in seconds[93:97])
+
+
+@pytest.mark.parametrize("phase", np.linspace(0.0, 2.0 * np.pi, 8, endpoint=False))
+def test_a_standstill_on_a_line_that_the_ventilator_moves_is_believed_from_the_fifth_second(phase: float) -> None:
+    lead_mv = toy_mv(60)
+    t_s = np.arange(lead_mv.size) / TOY_HZ
+    lead_mv[round(30 * TOY_HZ) :] = 0.005 * np.random.default_rng(3).normal(size=lead_mv.size - round(30 * TOY_HZ))
+    lead_mv += 0.3 * np.sin(2.0 * np.pi * 0.25 * t_s + phase)
+    seconds = judged(lead_mv)[1]
+    assert rejected(seconds[:30]) <= 0.1
+    assert sum(not one.usable for one in seconds[30:60]) <= 5
+    assert all(one.usable for one in seconds[36:59])
+
+
+def test_the_beat_finders_own_doubt_speaks_against_a_second() -> None:
+    sure = Measures(-2.0, -10.0, -3.0, -1.0, 0.0)
+    assert noise_odds(sure) < 0.0
+    assert noise_odds(sure._replace(unsure=0.0)) > noise_odds(sure) + 5.0
+
+
+@pytest.mark.parametrize("snr_db", [0, -6])
+def test_noise_as_strong_as_the_beats_is_hardly_ever_accepted(snr_db: int) -> None:
+    lead_mv = toy_mv(60)
+    qrs_mv = float(np.ptp(lead_mv[:720]))
+    noise_mv = np.sqrt(qrs_mv**2 / 8 / 10 ** (snr_db / 10)) * wandering_mv(lead_mv.size, 4)
+    assert rejected(judged(lead_mv + noise_mv)[1]) > 0.8
+    assert rejected(judged(lead_mv + 0.1 * noise_mv)[1]) < 0.2  # negative control

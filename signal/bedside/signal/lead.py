@@ -13,11 +13,12 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bedside.signal import quality
+from bedside.signal import overload, quality
 from bedside.signal.beats import BeatFinder, BeatFrame, BeatState
 from bedside.signal.evidence import Hump
 from bedside.signal.filters import Baseline, FirBank, lowpass_kernel, quadrature_kernels
 from bedside.signal.gaps import GUARD, FillState, Marks, bridge, near, none_of
+from bedside.signal.overload import OverloadState
 from bedside.signal.quality import SECOND, WAVE, QualityState, Second, Verdict, judge_second
 from bedside.signal.resample import INTERNAL_HZ, Floats, Resampler, ResampleState
 
@@ -30,8 +31,6 @@ HALF = 18  # delay of the FIR filters, internal samples: 72 ms
 WARM = 25  # internal samples (0.1 s) at the start of a stream in which no beat is looked for
 LIMIT_MV = 1e6  # no lead gives a kilovolt; what claims so is held there
 LONG_GAP_S = 0.5  # a hole longer than this forgets the rhythm and levels the baseline anew
-BLOCKED_S = 5  # seconds after a gross disturbance in which a silent lead is not believed: amplifiers recover slowly
-DISTURBANCES = frozenset({"motion", "saturated", "lead_off"})
 DELAY_S_MAX = 0.6  # from an R peak to its report
 _NOTHING: Floats = np.zeros(0)
 
@@ -130,7 +129,7 @@ class LeadState:
     second: tuple[_Chunk, ...]  # since the running second began
     usual_mv: float
     quality: QualityState
-    blocked_s: int  # seconds for which silence is not believed yet
+    overload: OverloadState
 
     def fork(self) -> LeadState:
         """A copy that may go its own way."""
@@ -190,7 +189,7 @@ class LeadAnalyser:
             second=(),
             usual_mv=0.0,
             quality=quality.initial(),
-            blocked_s=0,
+            overload=OverloadState(),
         )
 
     def step(self, state: LeadState, block_mv: NDArray[np.generic], together: int = 1) -> tuple[LeadState, LeadOutput]:
@@ -384,30 +383,22 @@ class LeadAnalyser:
     def _second(self, state: LeadState, whole: _Chunk, found: BeatFrame, clean: Floats) -> QualitySecond:
         first = self.resampler.source_index(state.frame * FRAME - SECOND)
         end = self.resampler.source_index(state.frame * FRAME)
-        latest = [(beat.r_at, beat.alike) for beat in found.latest]
+        latest = [(beat.r_at, beat.alike, beat.logit) for beat in found.latest]
         source, n = whole.source, state.frame * FRAME
         second = Second(source, state.usual_mv, whole.fast, whole.wander, found.swing_mv, clean, n, latest)
-        state.quality, verdict = judge_second(state.quality, second)
-        verdict = self._recovering(state, verdict, latest[-1][0] if latest else -1)
+        state.quality, verdict = self._judged(state.quality, second)
+        silent = not latest or latest[-1][0] - HALF < n - SECOND - FRAME
+        state.overload, verdict = overload.judge(state.overload, verdict, source, silent)
         if verdict.usable:
             state.usual_mv = verdict.rest_mv
         return QualitySecond(first, end - first, verdict.usable, verdict.score, verdict.reason)
 
+    def _judged(self, state: QualityState, second: Second) -> tuple[QualityState, Verdict]:
+        return judge_second(state, second)
+
     def _peak(self, mark: Hump) -> RPeak:
         at = max(0, mark.r_at - HALF)
         return RPeak(self.resampler.source_index(at), at, mark.amplitude_mv, mark.confidence)
-
-    def _recovering(self, state: LeadState, verdict: Verdict, last: int) -> Verdict:
-        """After a gross disturbance an overloaded amplifier shows a line without beats: no asystole, but motion."""
-        if verdict.reason in DISTURBANCES:
-            state.blocked_s = BLOCKED_S
-        elif verdict.usable and state.blocked_s:
-            if last >= 0 and last - HALF >= state.frame * FRAME - SECOND - FRAME:
-                state.blocked_s = 0
-            else:
-                state.blocked_s -= 1
-                return Verdict(False, min(verdict.score, 0.3), "motion", verdict.rest_mv)
-        return verdict
 
 
 def _checked(block_mv: NDArray[np.generic]) -> Floats:

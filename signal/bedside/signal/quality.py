@@ -2,9 +2,10 @@
 
 Gross faults are decided first, each by a measure of its own (missing, flat, at the rail, mains, muscle, swinging
 baseline). What passes is weighed by a fitted line of independent measures (`WEIGHTS`): do the last beats look like the
-ones before; how restless is the lead between its beats; how much does its baseline move; does a second beat detector
-see the same beats. The line needs beats to compare with: a lead that shows none for seconds is not called noisy for
-it, so that a standstill stays visible, and where no beat was ever found only the gross faults count.
+ones before; how sure is the beat finder of them; how restless is the lead between them; how much does its baseline
+move; does a second beat detector see the same beats. The line needs beats to compare with: a lead that shows none for
+seconds is not called noisy for it, so that a standstill stays visible, and where no beat was ever found only the gross
+faults count.
 
 Fed by `lead.py` with one second of source samples and of the conditioned lead, and the beats found; pure. Ideas from
 Li, Mark & Clifford 2008, doi:10.1088/0967-3334/29/1/002 (agreement of two detectors, spectral shares), and Orphanidou
@@ -39,16 +40,18 @@ QUIET_MV = 0.03  # root mean square of what the low-pass took: neither muscle no
 ALIKE_KEPT = 5  # beats whose likeness is averaged, the least like left out ...
 ALIKE_S = 4.0  # ... while they are not older
 ALIKE_UNKNOWN = 0.97  # with fewer than three of them
+SURE, UNSURE = 12.0, -2.0  # ln(odds) of a beat that count at most and at least ...
+SURE_UNKNOWN = 9.0  # ... and with fewer than three of them, or fewer than this in all:
+SURE_FROM = 6  # the first beats of a stream have nothing to be compared with
 LEVELS_KEPT = 6  # seconds with beats
 STEEP = 8  # samples (32 ms): the second detector's slope
 STEEP_SHARE = 0.5  # of the wave's steepest slope: a beat by the second detector
 APART = 50  # samples (0.2 s): slopes nearer than that are one beat
 NEAR = 38  # samples (0.15 s): the two detectors mean the same beat
-DOUBT = -2.0  # below this the line is sure already, and the second detector is not asked
-REJECT = 2.0  # ln(odds) of noise from which a second is rejected
+DOUBT = 0.0  # below this the line is sure already, and the second detector is not asked
+REJECT = 3.0  # ln(odds) of noise from which a second is rejected
 ROUGH = 0.34  # energy of the second difference as a share of the first's: muscle lies above, motion below
 
-_MIDDLE = KNOWN // 4
 _MIDDLE = KNOWN // 4
 _T_S = np.arange(SECOND) / INTERNAL_HZ
 _MAINS_HZ = (50.0, 60.0)
@@ -65,7 +68,7 @@ class Second(NamedTuple):
     beat_mv: float  # usual QRS, peak to peak; 0 where unknown
     wave_mv: Floats  # (WAVE,) the conditioned lead until now
     end: int  # internal index behind its last sample
-    beats: Sequence[tuple[int, float]]  # internal indices of the newest R peaks, in order, and how like beats before
+    beats: Sequence[tuple[int, float, float]]  # the newest, in order: index, likeness to those before, ln(odds)
 
 
 class Verdict(NamedTuple):
@@ -88,9 +91,7 @@ def initial() -> QualityState:
 
 def judge_second(state: QualityState, second: Second) -> tuple[QualityState, Verdict]:
     """The gravest fault first; one of them suffices to reject the second, else the line decides."""
-    swing_mv = float(np.maximum.reduce(second.slow_mv) - np.minimum.reduce(second.slow_mv))
-    gross = _gross(second, swing_mv)
-    state, measures = _measure(state, second, swing_mv)
+    state, gross, measures = examine(state, second)
     if not gross.usable:
         return state, gross
     rest_mv = gross.rest_mv
@@ -101,6 +102,19 @@ def judge_second(state: QualityState, second: Second) -> tuple[QualityState, Ver
     if odds < REJECT:
         return state, Verdict(True, score, None, rest_mv)
     return state, Verdict(False, score, _plain_reason(second.wave_mv), rest_mv)
+
+
+def examine(
+    state: QualityState, second: Second, ask_from: float = DOUBT
+) -> tuple[QualityState, Verdict, Measures | None]:
+    """What the gross faults say alone, and the measures that the line weighs; None: no beat to compare with.
+
+    `ask_from`: ln(odds) of noise from which the second detector is asked; who fits the line always asks.
+    """
+    swing_mv = float(np.maximum.reduce(second.slow_mv) - np.minimum.reduce(second.slow_mv))
+    gross = _gross(second, swing_mv)
+    state, measures = _measure(state, second, swing_mv, ask_from)
+    return state, gross, measures
 
 
 # Gross faults
@@ -187,13 +201,14 @@ class Measures(NamedTuple):
     """Independent measures of noise, as the line takes them; each grows with noise."""
 
     unlike: float  # ln of how unlike the last beats are to those before them
+    unsure: float  # of the beat finder: its ln(odds) for the last beats, with a minus
     restless: float  # ln of the usual slope between beats, as a share of a QRS's
     baseline: float  # ln of the baseline's swing within the second, as a share of the QRS
     disagreement: float  # share of beats that only one of the two detectors sees, 0..1
 
 
-# Logistic regression on the development records of `bedside evaluate quality` (README.md); the order of `Measures`.
-WEIGHTS = (12.27, 2.52, 1.51, 1.03, 0.88)
+# Logistic regression by `python signal/fit_quality.py` (README.md); a constant, then in the order of `Measures`.
+WEIGHTS = (9.40, 1.26, 0.73, 0.13, 0.36, 2.44)
 
 
 def noise_odds(measures: Measures) -> float:
@@ -201,7 +216,9 @@ def noise_odds(measures: Measures) -> float:
     return float(WEIGHTS[0] + sum(map(mul, WEIGHTS[1:], measures)))
 
 
-def _measure(state: QualityState, second: Second, swing_mv: float) -> tuple[QualityState, Measures | None]:
+def _measure(
+    state: QualityState, second: Second, swing_mv: float, ask_from: float
+) -> tuple[QualityState, Measures | None]:
     """The measures of the second, and what the next ones will be compared with. None: no beat to compare with."""
     wave, first = second.wave_mv, second.end - WAVE
     slope = wave[1:KNOWN:2] - wave[: KNOWN - 1 : 2]
@@ -213,20 +230,33 @@ def _measure(state: QualityState, second: Second, swing_mv: float) -> tuple[Qual
     if not state:
         return state, None
     level_mv = max(sorted(state)[len(state) // 2], steepest_mv, 1e-4)
-    since = second.end - ALIKE_S * INTERNAL_HZ
-    fresh = [alike for at, alike in second.beats[-ALIKE_KEPT:] if at >= since and alike != 0.0]
-    mean = ALIKE_UNKNOWN
-    if len(fresh) > 2:  # without the least like: one new form (an ectopic, the first of a tachycardia) is no noise
-        mean = (sum(fresh) - min(fresh)) / (len(fresh) - 1)
+    alike, sure = _lately(second)
     measures = Measures(
-        math.log(max(1.0 - mean, 0.0) + 0.02),
+        math.log(max(1.0 - alike, 0.0) + 0.02),
+        -sure,
         math.log(restless_mv / level_mv + 0.003),
         math.log(min(swing_mv / max(second.beat_mv, 0.1), 10.0) + 0.05),
         0.0,
     )
-    if noise_odds(measures) >= DOUBT:
-        measures = measures._replace(disagreement=_disagreement(wave, [at - first for at, _ in second.beats]))
+    if noise_odds(measures) >= ask_from:
+        measures = measures._replace(disagreement=_disagreement(wave, [at - first for at, _, _ in second.beats]))
     return state, measures
+
+
+def _lately(second: Second) -> tuple[float, float]:
+    """How like those before them the newest beats are, and how sure it is that they are beats.
+
+    Each without the least: one new form (an ectopic beat, the first of a tachycardia) is no noise.
+    """
+    since = second.end - ALIKE_S * INTERNAL_HZ
+    fresh = [one for one in second.beats[-ALIKE_KEPT:] if one[0] >= since and one[1] != 0.0]
+    if len(fresh) < 3:
+        return ALIKE_UNKNOWN, SURE_UNKNOWN
+    alike = [one[1] for one in fresh]
+    sure = [min(max(one[2], UNSURE), SURE) for one in fresh]
+    n = len(fresh) - 1
+    known = len(second.beats) >= SURE_FROM
+    return (sum(alike) - min(alike)) / n, (sum(sure) - min(sure)) / n if known else SURE_UNKNOWN
 
 
 def _disagreement(wave: Floats, peaks: Sequence[int]) -> float:
