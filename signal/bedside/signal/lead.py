@@ -13,8 +13,10 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bedside.signal import overload, quality
+from bedside.signal import character, overload, quality
 from bedside.signal.beats import BeatFinder, BeatFrame, BeatState
+from bedside.signal.character import Character, CharacterState
+from bedside.signal.conditioning import HALF, Chain, Conditioned, condition, stacked
 from bedside.signal.evidence import Hump
 from bedside.signal.filters import Baseline, FirBank, lowpass_kernel, quadrature_kernels
 from bedside.signal.gaps import GUARD, FillState, Marks, bridge, near, none_of
@@ -22,12 +24,11 @@ from bedside.signal.overload import OverloadState
 from bedside.signal.quality import SECOND, WAVE, QualityState, Second, Verdict, judge_second
 from bedside.signal.resample import INTERNAL_HZ, Floats, Resampler, ResampleState
 
-__all__ = ["INTERNAL_HZ", "LeadAnalyser", "LeadOutput", "LeadState", "QualitySecond", "RPeak"]
+__all__ = ["HALF", "INTERNAL_HZ", "LeadAnalyser", "LeadOutput", "LeadState", "QualitySecond", "RPeak"]
 
 FRAME = 50  # internal samples that are judged together: 0.2 s
 FRAMES_MAX = 10  # frames that are processed in one piece at most
 PART_MAX = 4096  # source samples of which a part may be kept as it lies in memory
-HALF = 18  # delay of the FIR filters, internal samples: 72 ms
 WARM = 25  # internal samples (0.1 s) at the start of a stream in which no beat is looked for
 LIMIT_MV = 1e6  # no lead gives a kilovolt; what claims so is held there
 LONG_GAP_S = 0.5  # a hole longer than this forgets the rhythm and levels the baseline anew
@@ -73,26 +74,7 @@ class LeadOutput:
     quality: tuple[QualitySecond, ...]
     settled_index: int  # source index before which no new peak will appear
     raw_mv: Floats  # float64 (m,), beside `clean_mv` sample for sample, NaN where that is
-
-
-class Chain(NamedTuple):
-    """Memory of the linear part of one lead's conditioning; of several leads, with one more axis in front."""
-
-    resample: ResampleState
-    raw: Floats  # (..., HALF) the newest internal samples before the high-pass
-    baseline: Floats
-    fir: Floats
-
-
-class Conditioned(NamedTuple):
-    """What whole frames of source samples become at 250 Hz, shape (..., n), mV."""
-
-    clean: Floats
-    raw: Floats  # beside it, before the high-pass
-    envelope: Floats  # of the QRS band
-    slow: Floats  # of the band of wide QRS and T waves
-    fast: Floats  # what the low-pass took away
-    wander: Floats  # what the baseline filter took away
+    characters: tuple[Character, ...] = ()  # what kind of lead it is, when that has become clear or has changed
 
 
 class _Next(NamedTuple):
@@ -130,6 +112,7 @@ class LeadState:
     usual_mv: float
     quality: QualityState
     overload: OverloadState
+    character: CharacterState
 
     def fork(self) -> LeadState:
         """A copy that may go its own way."""
@@ -148,6 +131,7 @@ class _Collected:
         self.peaks: list[RPeak] = []
         self.retracted: list[int] = []
         self.quality: list[QualitySecond] = []
+        self.characters: list[Character] = []
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +174,7 @@ class LeadAnalyser:
             usual_mv=0.0,
             quality=quality.initial(),
             overload=OverloadState(),
+            character=CharacterState(),
         )
 
     def step(self, state: LeadState, block_mv: NDArray[np.generic], together: int = 1) -> tuple[LeadState, LeadOutput]:
@@ -239,7 +224,7 @@ class LeadAnalyser:
         """The same frames of several plain leads."""
         offsets = np.array([[state.fill.offset] for state, _, _ in group])
         filled = np.array([chunk for _, _, chunk in group]) - offsets
-        chain, wave = self._condition(_stacked([state.chain for state, _, _ in group]), filled, n_frames)
+        chain, wave = self._condition(stacked([state.chain for state, _, _ in group]), filled, n_frames)
         for row, (state, got, chunk) in enumerate(group):
             resample = ResampleState(
                 chain.resample.tail[row], state.n_in + chunk.size, (state.frame + n_frames) * FRAME
@@ -278,7 +263,10 @@ class LeadAnalyser:
     def _output(self, state: LeadState, got: _Collected) -> LeadOutput:
         settled = self._settled(state) if state.frame else 0
         peaks, retracted, quality = tuple(got.peaks), tuple(got.retracted), tuple(got.quality)
-        return LeadOutput(_joined(got.clean), got.first, peaks, retracted, quality, settled, _joined(got.raw))
+        characters = tuple(got.characters)
+        return LeadOutput(
+            _joined(got.clean), got.first, peaks, retracted, quality, settled, _joined(got.raw), characters
+        )
 
     def finish(self, state: LeadState) -> LeadOutput:
         """What the last 0.6 s of a stream that has ended still hold: its last beats; no state goes on.
@@ -319,16 +307,7 @@ class LeadAnalyser:
 
     def _condition(self, chain: Chain, filled: Floats, n_frames: int) -> tuple[Chain, Conditioned]:
         """Resample and filter, shape (..., n): one lead, or several at once, with the same bits."""
-        resample, inner = self.resampler.step(chain.resample, filled, chain.resample.n_out + n_frames * FRAME)
-        baseline, level = self.baseline.step(chain.baseline, inner)
-        window = np.concatenate((chain.fir, level), -1)
-        clean, even, odd, slow_even, slow_odd = self.bank.over(window)
-        fast = window[..., HALF:-HALF] - clean
-        joined = np.concatenate((chain.raw, inner), -1)
-        raw, kept = joined[..., :-HALF], joined[..., -HALF:]
-        inner -= level
-        wave = Conditioned(clean, raw, _modulus(even, odd), _modulus(slow_even, slow_odd), fast, inner)
-        return Chain(resample, kept, baseline, window[..., -2 * HALF :]), wave
+        return condition(self.resampler, self.baseline, self.bank, chain, filled, n_frames * FRAME)
 
     def _marred(self, state: LeadState, chunk: Floats, got: _Collected) -> None:
         """One frame of a lead that has, or had just now, samples missing; or that begins."""
@@ -375,12 +354,14 @@ class LeadAnalyser:
                 source_end, end = self.resampler.input_end(state.frame * FRAME) - before, done * FRAME
                 parts = (*state.second, new.part(source_at, source_end, at, end))
                 whole = _Chunk(*map(np.concatenate, zip(*parts, strict=True)))
-                got.quality.append(self._second(state, whole, found, clean[end : WAVE + end]))
+                got.quality.append(self._second(state, whole, found, clean[end : WAVE + end], got.characters))
                 state.second, source_at, at = (), source_end, end
         if at < wave.clean.size:
             state.second = (*state.second, new.part(source_at, chunk.size, at, wave.clean.size))
 
-    def _second(self, state: LeadState, whole: _Chunk, found: BeatFrame, clean: Floats) -> QualitySecond:
+    def _second(
+        self, state: LeadState, whole: _Chunk, found: BeatFrame, clean: Floats, characters: list[Character]
+    ) -> QualitySecond:
         first = self.resampler.source_index(state.frame * FRAME - SECOND)
         end = self.resampler.source_index(state.frame * FRAME)
         latest = [(beat.r_at, beat.alike, beat.logit) for beat in found.latest]
@@ -391,6 +372,10 @@ class LeadAnalyser:
         state.overload, verdict = overload.judge(state.overload, verdict, source, silent)
         if verdict.usable:
             state.usual_mv = verdict.rest_mv
+            amplitudes_mv = [beat.amplitude_mv for beat in found.latest]
+            state.character, said = character.step(state.character, amplitudes_mv, found.swing_mv, verdict.noise)
+            if said is not None:
+                characters.append(said)
         return QualitySecond(first, end - first, verdict.usable, verdict.score, verdict.reason)
 
     def _judged(self, state: QualityState, second: Second) -> tuple[QualityState, Verdict]:
@@ -423,25 +408,5 @@ def _plain(state: LeadState, chunk: Floats) -> bool:
     return bool(np.maximum.reduce(chunk) < LIMIT_MV) and bool(np.minimum.reduce(chunk) > -LIMIT_MV)
 
 
-def _stacked(chains: Sequence[Chain]) -> Chain:
-    """The memory of several leads whose samples lie alike on the internal grid."""
-    first = chains[0].resample
-    tail = np.array([chain.resample.tail for chain in chains])
-    return Chain(
-        ResampleState(tail, first.n_in, first.n_out),
-        np.array([chain.raw for chain in chains]),
-        np.array([chain.baseline for chain in chains]),
-        np.array([chain.fir for chain in chains]),
-    )
-
-
 def _joined(parts: list[Floats]) -> Floats:
     return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else _NOTHING
-
-
-def _modulus(real: Floats, imaginary: Floats) -> Floats:
-    """Of a complex number; writes over both."""
-    real *= real
-    imaginary *= imaginary
-    real += imaginary
-    return np.sqrt(real, real)

@@ -71,13 +71,25 @@ class Second(NamedTuple):
     beats: Sequence[tuple[int, float, float]]  # the newest, in order: index, likeness to those before, ln(odds)
 
 
+class FastNoise(NamedTuple):
+    """What lies above the pass band. `mains_hz` is where the mains would be, however weak it is."""
+
+    mains_hz: float
+    mains_mv: float  # amplitude
+    muscle_mv: float  # robust spread of the rest
+
+
 class Verdict(NamedTuple):
-    """`score` 0 (nothing can be seen) to 1; `reason` None when usable; `rest_mv`: the source's mean, NaN if unseen."""
+    """`score` 0 (nothing can be seen) to 1; `reason` None when usable; `rest_mv`: the source's mean, NaN if unseen.
+
+    `noise`: what lies above the pass band, None where that is next to nothing.
+    """
 
     usable: bool
     score: float
     reason: str | None
     rest_mv: float = math.nan
+    noise: FastNoise | None = None
 
 
 QualityState = tuple[float, ...]
@@ -94,14 +106,13 @@ def judge_second(state: QualityState, second: Second) -> tuple[QualityState, Ver
     state, gross, measures = examine(state, second)
     if not gross.usable:
         return state, gross
-    rest_mv = gross.rest_mv
     if measures is None:  # no beat to compare with
-        return state, Verdict(True, 0.75, None, rest_mv)
+        return state, gross._replace(score=0.75)
     odds = noise_odds(measures)
     score = 1.0 / (1.0 + math.exp(min(odds - REJECT, 50.0)))
     if odds < REJECT:
-        return state, Verdict(True, score, None, rest_mv)
-    return state, Verdict(False, score, _plain_reason(second.wave_mv), rest_mv)
+        return state, gross._replace(score=score)
+    return state, gross._replace(usable=False, score=score, reason=_plain_reason(second.wave_mv))
 
 
 def examine(
@@ -136,15 +147,15 @@ def _gross(second: Second, swing_mv: float) -> Verdict:
         return Verdict(False, 0.0, "lead_off" if far else "flat", rest_mv)
     if high - low > SATURATED_MV and _at_rail(source, low, high, second.usual_mv):
         return Verdict(False, 0.1, "saturated", rest_mv)
-    worst, reason = 0.0, ""
+    worst, reason, noise = 0.0, "", None
     if float(second.fast_mv @ second.fast_mv) > SECOND * QUIET_MV * QUIET_MV:
         noise = fast_noise(second.fast_mv)
         muscle = noise.muscle_mv / max(MUSCLE_MV, MUSCLE_SHARE * second.beat_mv)
         worst, reason = max((noise.mains_mv / MAINS_MV, "mains"), (muscle, "muscle"))
     worst, reason = max((worst, reason), (swing_mv / max(MOTION_MV, second.beat_mv), "motion"))
     if worst >= 1.0:
-        return Verdict(False, 1.0 / (1.0 + worst * worst), reason, rest_mv)
-    return Verdict(True, 1.0, None, rest_mv)
+        return Verdict(False, 1.0 / (1.0 + worst * worst), reason, rest_mv, noise)
+    return Verdict(True, 1.0, None, rest_mv, noise)
 
 
 def _at_rail(seen: Floats, low: float, high: float, usual_mv: float) -> bool:
@@ -161,14 +172,6 @@ def _at_rail(seen: Floats, low: float, high: float, usual_mv: float) -> bool:
         if abs(value - middle) > 0.25 * (high - low) or abs(value - usual_mv) > RAIL_MV:
             return True
     return False
-
-
-class FastNoise(NamedTuple):
-    """What lies above the pass band. `mains_hz` is where the mains would be, however weak it is."""
-
-    mains_hz: float
-    mains_mv: float  # amplitude
-    muscle_mv: float  # robust spread of the rest
 
 
 def fast_noise(fast_mv: Floats) -> FastNoise:
