@@ -187,7 +187,8 @@ def test_a_long_hole_begins_the_analysis_anew_with_indices_and_times_that_go_on(
     items = [one for one in blocks(info, counts, 65) if not 30 <= one.first_index / RATE_HZ < 80]
     output = run(monitor(), items)
     kinds = [event.kind for event in output.events if isinstance(event, Finding)]
-    assert kinds == ["pacing_not_judged", "analysis_restarted"], "what cannot be judged is said once a stream"
+    assert kinds.count("pacing_not_judged") == 1, "what cannot be judged is said once a stream"
+    assert [kind for kind in kinds if kind != "lead_character"] == ["pacing_not_judged", "analysis_restarted"]
     beats = [event for event in output.events if isinstance(event, Beat)]
     late = [beat for beat in beats if beat.index > 80 * 130]
     whole = run(monitor(), blocks(info, counts, 65)).events

@@ -69,6 +69,7 @@ class SignalView(TypedDict):
     reason_text: str | None
     since_us: int | None
     newest_us: int | None
+    note: str | None  # what is odd about it though it can be believed: it points down, is small, mains hum in it
 
 
 class AlarmView(TypedDict):

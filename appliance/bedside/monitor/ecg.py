@@ -22,6 +22,7 @@ from bedside.monitor.lead import BeatJudge, Lead, LeadBeat, LeadFindings, Stage
 from bedside.monitor.opinions import WindowJudge
 from bedside.monitor.output import CleanWave, Outbox
 from bedside.monitor.timeline import Timeline
+from bedside.signal.character import Character
 from bedside.signal.delineation import WaveSummary
 from bedside.signal.lead import INTERNAL_HZ, QualitySecond
 from bedside.signal.rate import Rate
@@ -211,6 +212,8 @@ class EcgStream:
             self._say_finding(note.kind, self._at(index), {**note.evidence, "index": self._base + index}, out, known_us)
         for index, rate in found.rates:
             self._say_rates(index, rate, known_us, leads, out)
+        for character in found.characters:
+            self._say_character(character, known_us, out)
         for summary in found.waves:
             self._say_waves(summary, known_us, leads, out)
 
@@ -322,6 +325,17 @@ class EcgStream:
         else:
             count = float(len(self._ventricular))
             self._say_number(Code.VENTRICULAR_RATE, at_us, known_us, count, validity, None, out)
+
+    def _say_character(self, character: Character, at_us: int, out: Outbox) -> None:
+        """What kind of lead it is: for people who look at it; nothing is withheld for it."""
+        evidence: Evidence = {
+            "direction": character.direction,
+            "size": character.size,
+            "qrs_mv": round(character.qrs_mv, 3),
+        }
+        if character.mains_hz is not None:
+            evidence |= {"mains_hz": character.mains_hz, "mains_mv": round(character.mains_mv, 3)}
+        self._say_finding("lead_character", at_us, evidence, out)
 
     def _say_waves(self, summary: WaveSummary, known_us: int, leads: bool, out: Outbox) -> None:
         """Intervals and ST: said when they change, and again before they are too old."""

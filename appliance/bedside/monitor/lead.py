@@ -19,6 +19,7 @@ from bedside.core.samples import Floats
 from bedside.monitor.delineation import WaveWatch, wave_input
 from bedside.monitor.opinions import Note as WindowNote
 from bedside.monitor.opinions import WindowJudge, Windows
+from bedside.signal.character import Character
 from bedside.signal.delineation import WaveSummary
 from bedside.signal.lead import INTERNAL_HZ, LeadAnalyser, LeadOutput, QualitySecond, RPeak
 from bedside.signal.rate import Rate, RateMeter
@@ -110,6 +111,7 @@ class LeadFindings:
     rates: tuple[tuple[int, Rate], ...] = ()  # source index of a whole second, and the heart rate there
     model_failed: str | None = None  # what went wrong, once
     waves: tuple[WaveSummary, ...] = ()  # intervals and ST, one in 10 s
+    characters: tuple[Character, ...] = ()  # what kind of lead it is, when that is new
 
 
 class Lead:
@@ -212,6 +214,7 @@ class Lead:
             model_failed=failure,
             waves=waves,
             notes=(*rhythm.notes, *notes),
+            characters=output.characters,
         )
 
     def _opinions(self, new: RhythmInput) -> tuple[tuple[Opinion, ...], tuple[WindowNote, ...]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bedside.core.api import AlarmView, NumericView, PatientView, SignalView, WearableView
 from bedside.core.codes import FACTS, Code, StreamKind
-from bedside.core.events import Alarm, Event, Link, Numeric, Quality, Rhythm, RhythmLabel
+from bedside.core.events import Alarm, Event, Evidence, Finding, Link, Numeric, Quality, Rhythm, RhythmLabel
 from bedside.core.ports import Patient
 from bedside.core.samples import LinkState, StreamInfo, Validity
 from bedside.core.time import US_PER_S
@@ -65,6 +65,7 @@ class _Signal:
     reason: str | None = "waiting_for_signal"
     since_us: int | None = None
     newest_us: int | None = None
+    note: str | None = None
 
 
 @dataclass(slots=True)
@@ -116,6 +117,8 @@ class PatientBoard:
                 if (signal.usable, signal.reason) != (event.usable, event.reason):
                     signal.since_us = event.start_us
                 signal.usable, signal.reason = event.usable, event.reason
+            case Finding(kind="lead_character") if event.stream in self._signals:
+                self._signals[event.stream].note = lead_note(event.evidence)
             case Rhythm():
                 if event.end_us is None:
                     self._rhythms[event.label] = event
@@ -199,8 +202,22 @@ class PatientBoard:
             stream=signal.info.id, kind=str(signal.info.kind), label=signal.info.label,
             rate_hz=signal.info.rate_hz, unit=signal.info.unit, usable=usable,
             reason=None if usable else reason, reason_text=None if usable else reason_text(reason),
-            since_us=signal.since_us, newest_us=signal.newest_us,
+            since_us=signal.since_us, newest_us=signal.newest_us, note=signal.note if usable else None,
         )  # fmt: skip
+
+
+def lead_note(evidence: Evidence) -> str | None:
+    """What a screen says of a lead that can be believed and yet is unusual; None where nothing is."""
+    odd = []
+    if evidence.get("direction") == "down":
+        odd.append("QRS points down: strap upside down or leads swapped?")
+    if evidence.get("size") == "small":
+        odd.append(f"small QRS, {evidence.get('qrs_mv')} mV")
+    elif evidence.get("size") == "large":
+        odd.append(f"large QRS, {evidence.get('qrs_mv')} mV")
+    if (mains_hz := evidence.get("mains_hz")) is not None:
+        odd.append(f"mains {mains_hz} Hz, filtered out")
+    return " · ".join(odd) or None
 
 
 def alarm_view(alarm: Alarm) -> AlarmView:

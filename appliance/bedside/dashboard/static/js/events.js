@@ -73,6 +73,11 @@ function alarmRow(alarm) {
   };
 }
 
+function leadText({ direction, size, mains_hz: mainsHz }) {
+  const points = direction === "mixed" ? "Lead: QRS points both ways" : `Lead: QRS points ${direction}`;
+  return [points, size === "usual" ? "" : `${size}`, mainsHz ? `mains ${mainsHz} Hz` : ""].filter(Boolean).join(", ");
+}
+
 function row(event) {
   const base = { key: event.id, kind: event.type, timeMs: event.start_us / 1000, stream: event.stream, onsetMs: event.start_us / 1000, evidence: event.evidence ?? {}, hasStrip: true, open: false };
   const note = event.end_us === null ? "goes on" : lasted(event.start_us, event.end_us);
@@ -84,6 +89,7 @@ function row(event) {
   if (event.type === "link") return { ...base, title: LINK_TEXT[event.state] ?? event.state, note: event.reason, hasStrip: false };
   if (event.type === "gap") return { ...base, title: `${event.n_samples} samples missing`, note: CAUSES[event.cause] ?? event.cause };
   if (event.type === "suppression") return { ...base, title: `Not raised: ${event.kind.replaceAll("_", " ")}`, note: event.reason.replaceAll("_", " ") };
+  if (event.kind === "lead_character") return { ...base, title: leadText(base.evidence), note: `QRS ${base.evidence.qrs_mv} mV` };
   return { ...base, title: event.kind.replaceAll("_", " "), note: event.end_us === null ? "" : note };
 }
 

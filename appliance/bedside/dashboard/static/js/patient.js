@@ -117,7 +117,7 @@ class PatientPage {
     put(this.rhythm, patient.rhythm === null ? "" : (RHYTHM_TEXT[patient.rhythm] ?? patient.rhythm));
     const ecg = patient.signals.find((signal) => signal.kind === "ecg");
     this.quality.dataset.state = ecg === undefined ? "none" : ecg.usable ? "good" : "poor";
-    put(this.quality.lastChild, ecg === undefined ? "" : ecg.usable ? "Signal good" : sentence(ecg.reason_text || reasonText(ecg.reason) || "Poor signal")[0]);
+    put(this.quality.lastChild, ecg === undefined ? "" : ecg.usable ? ["Signal good", ecg.note].filter(Boolean).join(" · ") : sentence(ecg.reason_text || reasonText(ecg.reason) || "Poor signal")[0]);
     updateSigns(this.signs, this.signOf, patient.wearables);
   }
 
