@@ -14,30 +14,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
-import random
 import shutil
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 
 from bedside.alarms.table import limits
 from bedside.alarms.watch import PatientWatch
 from bedside.ble.air import Air
+from bedside.ble.bumble_backend import CENTRAL_ADDRESS
+from bedside.ble.desk import PairingDesk, PairingRadio
+from bedside.ble.pairing import Pairing, Register
 from bedside.ble.radio import BumbleRadio, Radio, SystemRadio
-from bedside.ble.session import WearableConfig, WearableSession
+from bedside.ble.session import WearableConfig
 from bedside.ble.virtual.cuff import VirtualCuff
+from bedside.ble.virtual.security import Security, Way
 from bedside.ble.virtual.wearable import VirtualWearable
-from bedside.core.codes import StreamKind
-from bedside.core.events import Event, Finding
-from bedside.core.ids import IdSource
+from bedside.core.events import Event
 from bedside.core.physiology import Physiology
 from bedside.core.ports import Link, Patient, SampleSource, Store
-from bedside.core.samples import Item
-from bedside.core.time import US_PER_S, Clock, ThreadWorker, Worker
+from bedside.core.time import Clock
+from bedside.edges import Edges as Edges
 from bedside.models.inference import Model
 from bedside.models.panel import Panel
 from bedside.models.shelf import Shelf
@@ -46,6 +45,7 @@ from bedside.network.audits import AuditPort, KnownAuditor
 from bedside.network.links import UnixLink
 from bedside.network.measure import measure
 from bedside.network.sender import NetworkSender, open_sender
+from bedside.pairings import Pairings, Resuming, ecg_stream_of, open_bonds
 from bedside.records.store import RecordStore, open_store
 from bedside.settings import Home, PatientSetting, Settings, WearableSetting
 from bedside.ward.care import quiet_of
@@ -63,33 +63,8 @@ SHADOW_S = 60.0
 PACK_STEPS_MAX = 3  # behind each other, so that a write never waits for more than that
 PAUSE_LOOK_US = 130_000_000  # an audio pause that was begun longer ago is over
 LIMITS_LOOK_US = 3_600_000_000
-RESUME_LOOK_BACK_US = 600 * 1_000_000
 AUDITOR_FILE = "auditor-public.json"  # in the keys' folder: the care site that may audit this box
-STORED_LOOK_BACK_US = 14 * 86_400 * 1_000_000
-STORED_LOOK_MAX = 50_000
 DISK_BYTES_MIN = 500_000_000  # about two months of one patient
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edges:
-    """What the gateway takes from outside: time, randomness (never of keys), and where blocking work runs."""
-
-    clock: Clock
-    ids: IdSource
-    randomness: random.Random
-    records_worker: Worker
-    network_worker: Worker
-
-    @classmethod
-    def of_the_box(cls, clock: Clock) -> Edges:
-        """The edges of a gateway in service."""
-        return cls(
-            clock=clock,
-            ids=IdSource(clock.now_us),
-            randomness=random.Random(),  # noqa: S311  jitter, no secret
-            records_worker=ThreadWorker("records"),
-            network_worker=ThreadWorker("network"),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +73,7 @@ class Body:
 
     physiology: Physiology
     bed: str
+    paired: bool = True  # False: she is admitted without her strap, which lies near the box
 
 
 class Gateway:
@@ -111,7 +87,8 @@ class Gateway:
         edges: Edges,
         sender: NetworkSender | None,
         virtual: VirtualWard | None,
-        radio: Radio,
+        radio: PairingRadio,
+        desk: PairingDesk,
         audits: AuditPort | None = None,
         panel: Panel | None = None,
     ) -> None:
@@ -121,10 +98,11 @@ class Gateway:
         self._home = home
         self._store = store
         self._edges = edges
+        self.desk = desk
         self._radio = radio
         self._audits = audits
         self._panel = panel
-        self._socket = GatewaySocket(home.gateway_socket, ward.operations(), ward.ring)
+        self._socket = GatewaySocket(home.gateway_socket, {**ward.operations(), **desk.operations()}, ward.ring)
         self._heartbeat = Heartbeat(home.annunciator_socket, edges.clock, ward.oldest_tick_s, ward.sounding)
 
     async def run(self) -> None:
@@ -141,6 +119,7 @@ class Gateway:
                     tasks.create_task(keep_running("network sender", self.sender.run, parts, clock), name="network")
                 if self._audits is not None:
                     tasks.create_task(keep_running("audit port", self._audits.run, parts, clock), name="audits")
+                tasks.create_task(keep_running("pairing", self.desk.run, parts, clock), name="pairing")
                 tasks.create_task(keep_running("packing", self._pack, parts, clock), name="packing")
                 tasks.create_task(keep_running("shadow", self._shadow, parts, clock), name="shadow")
                 tasks.create_task(self._health(), name="health")
@@ -221,6 +200,7 @@ class VirtualWard:
             )
             for number, body in enumerate(bodies, 1)
         ]
+        self.security = [Security(one.device, Way.JUST_WORKS) for one in self.wearables]
         self.cuffs = [
             VirtualCuff(
                 body.physiology, self.air, name=f"Bedside Cuff {number}", address=f"C0:BE:D5:1D:E1:{number:02X}"
@@ -228,6 +208,13 @@ class VirtualWard:
             for number, body in enumerate(bodies, 1)
             if body.physiology.pressure_mmhg(0.0) is not None
         ]
+
+    async def remember(self, pairings: Iterable[Pairing]) -> None:
+        """Wearables keep their bonds while a box restarts; these start with it, so they are given them back."""
+        by_address = {wearable.address: one for wearable, one in zip(self.wearables, self.security, strict=True)}
+        for pairing in pairings:
+            if pairing.identity.address in by_address:
+                await by_address[pairing.identity.address].remember(CENTRAL_ADDRESS, pairing.keys)
 
     async def start(self) -> None:
         """Switch all of them on."""
@@ -298,22 +285,28 @@ async def _compose(
         limits(), sender, observer,
     )  # fmt: skip
     virtual = VirtualWard(bodies, seed=edges.randomness.getrandbits(32)) if bodies else None
-    radio: Radio = BumbleRadio(virtual.air) if virtual is not None else SystemRadio()
+    radio: PairingRadio = BumbleRadio(virtual.air) if virtual is not None else SystemRadio()
+    bonds = await edges.records_worker.run(lambda: open_bonds(home, store))
     wanted = [_virtual_patient(body, number) for number, body in enumerate(bodies, 1)]
     wanted += [_real_patient(patient) for patient in settings.patients] if not bodies else []
-    admit = _Admitter(store, radio, edges, ward.recorder.flush)
+    pairings = Pairings(store, radio, edges, ward, bonds)
+    admit = _Admitter(store, radio, edges, bonds.register, ward.recorder.flush)
     for one in wanted:
         admission = await edges.records_worker.run(lambda one=one: admit(one))  # type: ignore[misc]
         open_alarms = await edges.records_worker.run(lambda a=admission: store.open_alarms(a.patient.id))  # type: ignore[misc]
         noted = await edges.records_worker.run(lambda a=admission: _noted(store, a.patient.id, edges))  # type: ignore[misc]
         ward.admit(admission, open_alarms, limits_of(noted, edges.clock.now_us()), quiet_of(noted))
+        pairings.admitted(admission.patient, one.fixed)
     now_us = edges.clock.now_us()
     recent = lambda: store.events(None, now_us - PAUSE_LOOK_US, now_us + 1, ("audit",))  # noqa: E731
     ward.restore_pause(await edges.records_worker.run(recent))
     ward.restore_box(await edges.records_worker.run(lambda: store.open_alarms(None)))
     _say_how_it_began(ward, store)
     _say_what_judges(ward, panel)
-    return Gateway(home, ward, store, edges, sender, virtual, radio, audits, panel)
+    await pairings.resume()
+    if virtual is not None:
+        await virtual.remember(bonds.register.pairings)
+    return Gateway(home, ward, store, edges, sender, virtual, radio, pairings.desk, audits, panel)
 
 
 def _noted(store: RecordStore, patient: str, edges: Edges) -> Sequence[Event]:
@@ -361,13 +354,18 @@ class _Wanted:
     wearables: tuple[WearableSetting, ...]
     physiology: Physiology | None = None
 
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Addresses that need no pairing and allow none."""
+        return tuple(one.address.upper() for one in self.wearables if one.address is not None)
+
 
 def _virtual_patient(body: Body, number: int) -> _Wanted:
     return _Wanted(
         name=body.physiology.name,
         bed=body.bed,
         simulated=body.physiology.simulated,
-        wearables=tuple(_virtual_wearables(body, number)),
+        wearables=tuple(_virtual_wearables(body, number)) if body.paired else (),
         physiology=body.physiology,
     )
 
@@ -390,7 +388,10 @@ def _real_patient(setting: PatientSetting) -> _Wanted:
 class _Admitter:
     """Makes admissions. A patient with the same name and bed keeps her ids, so yesterday's records are hers."""
 
-    def __init__(self, store: Store, radio: Radio, edges: Edges, durable: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(
+        self, store: Store, radio: Radio, edges: Edges, paired: Register, durable: Callable[[], Awaitable[bool]]
+    ) -> None:
+        self._paired = paired
         self._store = store
         self._radio = radio
         self._edges = edges
@@ -400,19 +401,19 @@ class _Admitter:
         patient = self._patient(wanted)
         streams = [
             None if one.spot else self._ecg_stream(patient, wearable)
-            for wearable, one in zip(patient.wearables, wanted.wearables, strict=True)
+            for wearable, one in zip(patient.wearables, wanted.wearables, strict=False)
         ]
         configs = [
             WearableConfig(
                 id=wearable, patient=patient.id, name=one.name, address=one.address,
                 advertised_name=None if one.address else one.name, simulated=wanted.simulated, spot=one.spot,
-                zone_s=self._zone_s, ecg_stream=stream, durable=self._durable, erase_stored=one.erase_stored,
+                zone_s=self._edges.zone_s, ecg_stream=stream, durable=self._durable, erase_stored=one.erase_stored,
             )
-            for wearable, stream, one in zip(patient.wearables, streams, wanted.wearables, strict=True)
+            for wearable, stream, one in zip(patient.wearables, streams, wanted.wearables, strict=False)
         ]  # fmt: skip
 
         def sources() -> Sequence[SampleSource]:
-            return [_Resuming(config, self._radio, self._edges, self._store) for config in configs]
+            return [Resuming(config, self._radio, self._edges, self._store) for config in configs]
 
         return Admission(
             patient=patient,
@@ -424,8 +425,11 @@ class _Admitter:
     def _patient(self, wanted: _Wanted) -> Patient:
         known = next((p for p in self._store.patients() if (p.name, p.bed) == (wanted.name, wanted.bed)), None)
         ids = self._edges.ids
-        wearables = list(known.wearables if known is not None else ())[: len(wanted.wearables)]
+        own = [w for w in (known.wearables if known is not None else ()) if self._paired.of_wearable(w) is None]
+        wearables = own[: len(wanted.wearables)]
         wearables += [ids.thing() for _ in range(len(wanted.wearables) - len(wearables))]
+        if known is not None:
+            wearables += [one.wearable for one in self._paired.of_patient(known.id)]
         patient = Patient(
             id=known.id if known is not None else ids.thing(),
             name=wanted.name,
@@ -436,68 +440,8 @@ class _Admitter:
         self._store.put_patient(patient)
         return patient
 
-    def _zone_s(self) -> float:
-        """This box's local time minus UTC, now."""
-        offset = datetime.fromtimestamp(self._edges.clock.now_us() / US_PER_S, UTC).astimezone().utcoffset()
-        return 0.0 if offset is None else offset.total_seconds()
-
     def _ecg_stream(self, patient: Patient, wearable: str) -> str:
-        for info in self._store.streams(patient.id):
-            if info.wearable == wearable and info.kind is StreamKind.ECG:
-                return info.id
-        return self._edges.ids.thing()
-
-
-class _Resuming:
-    """A wearable's session that goes on counting samples where its stored stream ended."""
-
-    def __init__(self, config: WearableConfig, radio: Radio, edges: Edges, store: Store) -> None:
-        self._config = config
-        self._radio = radio
-        self._edges = edges
-        self._store = store
-        self._session: WearableSession | None = None
-        self._closed = False
-
-    async def items(self) -> AsyncIterator[Item]:
-        config = await self._edges.records_worker.run(self._going_on)
-        if self._closed:
-            return
-        self._session = WearableSession(config, self._radio, self._edges.clock, self._edges.randomness)
-        async for item in self._session.items():
-            yield item
-
-    async def close(self) -> None:
-        self._closed = True
-        if self._session is not None:
-            await self._session.close()
-
-    def _going_on(self) -> WearableConfig:
-        first, ended_us = self._where_it_ended()
-        after = self._what_is_kept() if self._config.spot else {}
-        return dataclasses.replace(self._config, ecg_first_index=first, ecg_resumed_us=ended_us, stored_after=after)
-
-    def _what_is_kept(self) -> dict[str, int]:
-        """Of each memory of the wearable: the number of the newest record that is on disk."""
-        patient, newest_us = self._config.patient, self._store.newest_us(self._config.patient)
-        if newest_us is None:
-            return {}
-        said = self._store.events(patient, newest_us - STORED_LOOK_BACK_US, 2**62, ("finding",), STORED_LOOK_MAX)
-        after: dict[str, int] = {}
-        for one in said:
-            if isinstance(one, Finding) and one.kind == "back_fill" and one.evidence.get("wearable") == self._config.id:
-                name, last = one.evidence.get("characteristic"), one.evidence.get("last")
-                if isinstance(name, str) and isinstance(last, int):
-                    after[name] = last
-        return after
-
-    def _where_it_ended(self) -> tuple[int, int | None]:
-        """The index with which the stored stream goes on, and when its last sample ended."""
-        stream, newest_us = self._config.ecg_stream, self._store.newest_us(self._config.patient)
-        if stream is None or newest_us is None:
-            return 0, None
-        blocks = list(self._store.blocks(stream, newest_us - RESUME_LOOK_BACK_US, newest_us + 1))
-        return self._store.next_index(stream), blocks[-1].end_us if blocks else None
+        return ecg_stream_of(self._store, patient.id, wearable) or self._edges.ids.thing()
 
 
 # ---------------------------------------------------------------- network

@@ -165,7 +165,8 @@ class PatientSetting(BaseModel):
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
     bed: Annotated[str, Field(max_length=20)] = ""
-    wearables: Annotated[tuple[WearableSetting, ...], Field(min_length=1)]
+    wearables: tuple[WearableSetting, ...] = ()
+    """Those that need no pairing; others become hers by `bedside pair` or the page of the dashboard."""
 
 
 class Settings(BaseSettings):

@@ -39,7 +39,7 @@ def test_the_option_wins_over_the_environment_and_that_over_the_file(
         ("prot = 1\n", "prot"),
         ("port = 0\n", "port"),
         ("port = \n", "not TOML"),
-        ("[[patients]]\nname = 'A'\n", "wearables"),
+        ("[[patients]]\nname = 'A'\nwearables = [{}]\n", "wearables"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_file(home: Home, text: str, named: str) -> None:

@@ -69,6 +69,10 @@ class Bonding(Protocol):
         """Encrypt this fresh link with the bond alone. Raises `WearableError` when the other side does not hold it."""
         ...
 
+    async def renew(self, address: str) -> None:
+        """Before a wearable is paired again: away with a bond of ours that it may not hold any more."""
+        ...
+
     async def keys(self, address: str) -> dict[str, str]:
         """The bond with this wearable, to be kept and exported; empty where the stack does not give it."""
         ...

@@ -119,9 +119,10 @@ class PairingDesk:
         async with asyncio.timeout(CALL_S):
             await scanner.start()
         try:
-            while (left_s := self._listen_until_s - self._clock.monotonic_s()) > 0:
-                await asyncio.sleep(min(left_s, 1.0))
-            self._wanted.clear()
+            while self._wanted.is_set():
+                await asyncio.sleep(1.0)
+                if self._clock.monotonic_s() >= self._listen_until_s:
+                    self._wanted.clear()
         finally:
             with contextlib.suppress(BleakError, TimeoutError, OSError, EOFError):
                 async with asyncio.timeout(CALL_S):

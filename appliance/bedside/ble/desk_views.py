@@ -15,8 +15,10 @@ KINDS: dict[str, str] = {
     plx.SERVICE: "oximeter",
     blood_pressure.SERVICE: "cuff",
     thermometer.SERVICE: "thermometer",
-    weight.SERVICE: "scale",
+    weight.WEIGHT_SERVICE: "scale",
+    weight.BODY_COMPOSITION_SERVICE: "scale",
     glucose.SERVICE: "meter",
+    glucose.CGM_SERVICE: "meter",
 }
 """What a wearable is called by the services that it advertises; the first that fits."""
 

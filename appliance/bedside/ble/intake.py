@@ -17,6 +17,7 @@ from bedside.ble.battery_trend import BatteryTrend, clock_text
 from bedside.ble.ieee11073 import Number
 from bedside.ble.presence import Presence
 from bedside.ble.timeline import Timeline
+from bedside.ble.users import not_hers
 from bedside.core.codes import Code, StreamKind
 from bedside.core.errors import DecodeError
 from bedside.core.samples import Block, Contact, Gap, Item, Reading, Remark, StreamInfo, Validity
@@ -84,7 +85,13 @@ class Intake:
     """The state of one wearable's signals, kept across its links."""
 
     def __init__(
-        self, *, wearable: str, patient: str, put: Callable[[Item], None], zone_s: Callable[[], float] = lambda: 0.0
+        self,
+        *,
+        wearable: str,
+        patient: str,
+        put: Callable[[Item], None],
+        zone_s: Callable[[], float] = lambda: 0.0,
+        user_index: int | None = None,
     ) -> None:
         self._wearable = wearable
         self._patient = patient
@@ -103,6 +110,7 @@ class Intake:
         self._clock_told: int | None = None  # how many jumps of the clock were told …
         self._clock_told_us = 0  # … and when that was
         self._zone_s = zone_s
+        self._user_index = user_index
         self._link_s = 0.0  # when the present link began
         self._now_s = 0.0
         self._clock_offset_s: float | None = None
@@ -319,7 +327,11 @@ class Intake:
 
     def _spot(self, uuid: str, payload: bytes, now_us: int) -> None:
         heard = self._heard(now_us, since_subscribed_s=self._now_s - self._link_s)
+        refused = not_hers(uuid, payload, self._user_index)
         for one in spot.decode(uuid, payload, heard):
+            if refused is not None:
+                self._read(one.code, None, Validity.REJECTED, refused, one.taken_us, stored=one.stored)
+                continue
             self._read(one.code, one.value, one.validity, one.reason, one.taken_us, stored=one.stored)
 
     def _heard(self, now_us: int, since_subscribed_s: float) -> spot.Heard:

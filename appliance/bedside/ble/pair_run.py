@@ -161,6 +161,7 @@ class PairRun:
                 self._tell(Failed("nobody answered"))
 
     async def _bond(self, oob: OutOfBand | None) -> None:
+        await self._bonding.renew(self.attempt.chosen.address)
         client = await self._reach()
         try:
             try:
@@ -187,9 +188,7 @@ class PairRun:
             spots = any(client.services.get_characteristic(uuid) is not None for uuid in spot.UUIDS)
             if not live and not spots:
                 raise WearableError("the wearable has no signal that Bedside can read")
-            facts = Facts(
-                identity=identity, battery_pct=pct, level=level, spot=spots and not live, signals=tuple(live)
-            )
+            facts = Facts(identity=identity, battery_pct=pct, level=level, spot=spots and not live, signals=tuple(live))
             self._tell(Proved(facts))
         finally:
             await self._leave(client)
@@ -230,9 +229,7 @@ class PairRun:
     async def _identity(self, client: BleakClient) -> Identity:
         model = await _read(client, device_information.MODEL)
         serial = await _read(client, device_information.SERIAL)
-        return Identity(
-            address=client.address, name=self.attempt.chosen.name, model=_text(model), serial=_text(serial)
-        )
+        return Identity(address=client.address, name=self.attempt.chosen.name, model=_text(model), serial=_text(serial))
 
     async def _leave(self, client: BleakClient) -> None:
         with contextlib.suppress(BleakError, TimeoutError, OSError, EOFError):

@@ -190,9 +190,9 @@ def step(attempt: Attempt, happening: Happening) -> Attempt:
             return dataclasses.replace(attempt, stage=Stage.PROVING)
         case Stage.PROVING, Proved(facts):
             return _proved(attempt, facts)
-        case (Stage.ASKED | Stage.BONDING | Stage.DROPPING | Stage.PROVING), Failed(reason):
+        case ((Stage.ASKED | Stage.BONDING | Stage.DROPPING | Stage.PROVING), Failed(reason)):
             return _refused(attempt, reason)
-        case (Stage.SEEN | Stage.ASKED | Stage.BONDING | Stage.DROPPING | Stage.PROVING | Stage.PAIRED), Undo():
+        case ((Stage.SEEN | Stage.ASKED | Stage.BONDING | Stage.DROPPING | Stage.PROVING | Stage.PAIRED), Undo()):
             return dataclasses.replace(attempt, stage=Stage.UNDONE, questions=())
         case _:
             return attempt

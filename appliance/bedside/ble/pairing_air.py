@@ -106,6 +106,9 @@ class AirBonding:
             raise error
         return await self._level(client.address)
 
+    async def renew(self, address: str) -> None:
+        return  # `bond` finds out on the link itself whether the old one still serves
+
     async def keys(self, address: str) -> dict[str, str]:
         found = await self._keys(address)
         return {} if found is None else {"stack": "bumble", "keys": json.dumps(found.to_dict())}

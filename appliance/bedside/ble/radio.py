@@ -10,7 +10,9 @@ from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 
 from bedside.ble.air import Air
+from bedside.ble.bluez import BluezBonding
 from bedside.ble.bumble_backend import BumbleClient, BumbleScanner, Central
+from bedside.ble.pairing_air import AirBonding
 
 OnAdvertisement = Callable[[BLEDevice, AdvertisementData], None]
 OnLost = Callable[[BleakClient], None]
@@ -45,6 +47,9 @@ class SystemRadio:
     connect_s = 15.0
     ready_s = 45.0
 
+    def __init__(self) -> None:
+        self._bonding: BluezBonding | None = None
+
     def scanner(self, heard: OnAdvertisement) -> BleakScanner:
         return BleakScanner(heard)
 
@@ -52,7 +57,14 @@ class SystemRadio:
         return BleakClient(device, lost, timeout=self.connect_s)
 
     async def close(self) -> None:
-        return
+        if self._bonding is not None:
+            await self._bonding.close()
+
+    @property
+    def bonding(self) -> BluezBonding:
+        if self._bonding is None:
+            self._bonding = BluezBonding()
+        return self._bonding
 
 
 class BumbleRadio:
@@ -63,6 +75,7 @@ class BumbleRadio:
 
     def __init__(self, air: Air) -> None:
         self._central = Central(air)
+        self.bonding = AirBonding(self._central)
 
     def scanner(self, heard: OnAdvertisement) -> BleakScanner:
         return BleakScanner(heard, backend=BumbleScanner, central=self._central)

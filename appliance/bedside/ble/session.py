@@ -50,6 +50,7 @@ NOT_FOUND_S = 20.0  # searching for longer is told as a lost link
 SCAN_S = 60.0  # a scan is begun anew after this long: adapters are known to go deaf
 CALL_S = 5.0
 STOP_S = 1.0
+PROVE_S = 20.0  # that a paired wearable holds its bond and is the one it was
 CLOSE_S = 5.0
 STALL_S = 1.0  # a timer that is so late says that the box itself stood still
 BACKOFF_FIRST_S = 0.5
@@ -90,6 +91,8 @@ class WearableConfig:
     stored_after: Mapping[str, int] = field(default_factory=dict)  # by characteristic: newest record that is kept here
     durable: Callable[[], Awaitable[bool]] | None = None  # writes what was given out; True: it is all on disk …
     erase_stored: bool = False  # … and only then is it erased from the wearable's memory
+    prove: Callable[[BleakClient], Awaitable[None]] | None = None  # raises when what answered is not the paired one
+    user_index: int | None = None  # of a cuff or scale with several users: hers; None: all are
 
     def __post_init__(self) -> None:
         if self.address is None and self.advertised_name is None:
@@ -111,7 +114,13 @@ class WearableSession:
         self._clock = clock
         self._random = randomness
         self._outbox = Outbox()
-        self.intake = Intake(wearable=config.id, patient=config.patient, put=self._outbox.put, zone_s=config.zone_s)
+        self.intake = Intake(
+            wearable=config.id,
+            patient=config.patient,
+            put=self._outbox.put,
+            zone_s=config.zone_s,
+            user_index=config.user_index,
+        )
         self._spot = config.spot
         self._known: dict[str, Known] = {}  # of the wearable's memories, by characteristic
         self._fetching: dict[str, Fetching] = {}  # of the present link
@@ -248,6 +257,8 @@ class WearableSession:
         client = self._radio.client(device, lambda _: self._break(self._why_lost()))
         try:
             await _within(self._radio.ready_s, client.connect())
+            if self.config.prove is not None:
+                await _within(PROVE_S, self.config.prove(client))
             self.connections += 1
             self._flooded = 0
             self.intake.begin_link(self._clock.monotonic_s())

@@ -63,6 +63,9 @@ class PatientSession:
         self._clock = clock
         self._patient_limits: PatientLimits | None = None
         self._quiet = Quiet()
+        self._paired: dict[str, Callable[[], SampleSource]] = {}  # wearables that were paired while she is watched
+        self._followed: dict[str, tuple[SampleSource, asyncio.Task[None]]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
 
     @property
     def patient(self) -> str:
@@ -103,6 +106,22 @@ class PatientSession:
         """The early warning score now, with its inputs."""
         return self._watch.early_warning()
 
+    def attach(self, wearable: str, name: str, source: Callable[[], SampleSource]) -> None:
+        """Follow one more wearable from now on, and after each new start of this session."""
+        self._paired[wearable] = source
+        self.board.add_wearable(wearable, name)
+        if self._tasks is not None:
+            self._follow_paired(self._tasks, wearable)
+
+    async def detach(self, wearable: str) -> None:
+        """Let go of a wearable that was attached; its link has ended on return. No error when it is not here."""
+        self._paired.pop(wearable, None)
+        source, task = self._followed.pop(wearable, (None, None))
+        if source is not None and task is not None:
+            await source.close()
+            await asyncio.wait((task,))
+        self.board.remove_wearable(wearable)
+
     async def run(self) -> None:
         """Monitor until cancelled."""
         failures = 0
@@ -124,16 +143,27 @@ class PatientSession:
         sources = self._sources()
         try:
             async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
                 for source in sources:
                     tasks.create_task(self._follow(source), name="follow")
+                for wearable in self._paired:
+                    self._follow_paired(tasks, wearable)
                 tasks.create_task(self._tick(), name="tick")
         finally:
-            for source in sources:
+            self._tasks = None
+            followed, self._followed = self._followed, {}
+            for source in (*sources, *(one for one, _ in followed.values())):
                 await source.close()
 
-    async def _follow(self, source: SampleSource) -> None:
+    def _follow_paired(self, tasks: asyncio.TaskGroup, wearable: str) -> None:
+        source = self._paired[wearable]()
+        self._followed[wearable] = (source, tasks.create_task(self._follow(source, wearable), name="follow"))
+
+    async def _follow(self, source: SampleSource, wearable: str | None = None) -> None:
         async for item in source.items():
             self._take(item)
+        if wearable is not None and wearable not in self._followed:
+            return  # it was detached
         raise RuntimeError("a wearable's session ended though nobody closed it")
 
     async def _tick(self) -> None:

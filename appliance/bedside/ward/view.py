@@ -92,6 +92,16 @@ class PatientBoard:
         self._wearables = {wearable: _Wearable(wearable, name) for wearable, name in wearable_names.items()}
         self._rhythms: dict[RhythmLabel, Rhythm] = {}  # open episodes
 
+    def add_wearable(self, wearable: str, name: str) -> None:
+        """A wearable was paired while she is watched."""
+        self._wearables[wearable] = _Wearable(wearable, name)
+
+    def remove_wearable(self, wearable: str) -> None:
+        """It is not hers any more; what its streams said last is not shown on."""
+        self._wearables.pop(wearable, None)
+        for stream in [one for one, signal in self._signals.items() if signal.info.wearable == wearable]:
+            del self._signals[stream]
+
     def set_limits(self, limits: Limits) -> None:
         """Other limits stand beside the numbers from now on."""
         self._limits = limits

@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 STRIP_S_MAX = 60
 EVENTS_MAX = 10_000
 TICK_S = 0.5
+CALL_STRIP_US = 30_000_000  # what a patient felt began before she pressed: the strip shows so much of before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +128,23 @@ class WardMonitor:
         self._scripts[patient.id] = admission.script
         if was_open:
             session.restore(was_open)
+
+    def attach(self, patient: str, wearable: str, name: str, source: Callable[[], SampleSource]) -> None:
+        """A wearable was paired with `patient`: her session follows it from now on. Raises `RequestError`."""
+        self.session(patient).attach(wearable, name, source)
+        self.ring.ward_changed()
+
+    async def detach(self, patient: str, wearable: str) -> None:
+        """A wearable is not hers any more; its link has ended on return."""
+        session = self._sessions.get(patient)
+        if session is not None:
+            await session.detach(wearable)
+            self.ring.ward_changed()
+
+    def bed(self, patient: str) -> str:
+        """What a screen calls a patient's place; empty where she is not known."""
+        session = self._sessions.get(patient)
+        return "" if session is None else session.board.patient.bed or session.board.patient.name
 
     def restore_box(self, was_open: Sequence[Alarm]) -> None:
         """Take over the box's own alarms of before a restart."""
@@ -312,6 +330,7 @@ class WardMonitor:
             **self.limits_desk.operations(),
             **self.care.operations(),
             **self.review_desk.operations(),
+            "patient_call": self._answer_patient_call,
         }
 
     async def _answer_ward(self, _request: dict[str, Any]) -> Ward:
@@ -379,6 +398,15 @@ class WardMonitor:
             **(detail if isinstance(detail, dict) else {}),
         )
         return {}
+
+    async def _answer_patient_call(self, request: dict[str, Any]) -> dict[str, int]:
+        """The patient pressed "I feel unwell": an alarm that stays until somebody of the team has seen it."""
+        session, now_us = self.session(request.get("patient")), self._clock.now_us()
+        said = str(request.get("said") or "I feel unwell")[:40]
+        session.condition("patient_call", said=said, pressed_us=now_us, strip_start_us=now_us - CALL_STRIP_US)
+        self.audit("patient", "patient_call", patient=session.patient, said=said)
+        await self.recorder.flush()
+        return {"pressed_us": now_us}
 
     async def _answer_part(self, request: dict[str, Any]) -> dict[str, str]:
         """The supervisor tells how the other processes do."""
