@@ -28,6 +28,128 @@ BATCH_S = 0.1
 Json = dict[str, Any]
 
 
+def _limit(code: str, label: str, unit: str, low: int, high: int | None, severe: float) -> Json:
+    return {
+        "code": code,
+        "label": label,
+        "unit": unit,
+        "step": 1,
+        "preset": "adult",
+        "low": low,
+        "high": high,
+        "severe_low": severe,
+        "severe_high": 140.0 if high else None,
+        "low_range": [35, 100],
+        "high_range": [80, 180] if high else None,
+        "severe_low_range": None if high else [70, 95],
+        "preset_low": low,
+        "preset_high": high,
+        "changed": False,
+    }
+
+
+def _shift(number: int) -> Json:
+    return {
+        "id": f"{number:032x}",
+        "name": "Record 208",
+        "bed": f"Bed {number}",
+        "counts": {"high": 1, "medium": 2, "low": 0},
+        "unanswered": 0,
+        "more": 0,
+        "acts": [{"at_us": 1, "by": "Nurse Joy", "action": "quiet", "what": "standby"}],
+        "alarms": [
+            {
+                "alarm": "a1",
+                "kind": "asystole",
+                "priority": "high",
+                "alarm_class": "physiological",
+                "state": "ended",
+                "raised_us": 1,
+                "start_us": 1,
+                "end_us": 2,
+                "text": "Asystole: no heart beat for 5 s (limit 4 s)",
+                "by": "Nurse Joy",
+                "stream": None,
+                "heard_s": 12.0,
+            }
+        ],
+        "suppressed": [{"kind": "asystole", "reason": "another lead shows beats", "count": 2}],
+    }
+
+
+CARE: Json = {
+    "limits": [
+        _limit("MDC_ECG_HEART_RATE", "HR", "/min", 50, 120, 40.0),
+        _limit("MDC_PULS_OXIM_SAT_O2", "SpO₂", "%", 90, None, 80.0),
+    ],
+    "set_limit": {},
+    "standby": {},
+    "end_standby": {},
+    "alarm_off": {},
+    "alarm_on": {},
+    "review": {},
+    "alarm_test": {"self_check": "passed"},
+    "quiet": {
+        "standby": None,
+        "off": {},
+        "conditions": [
+            {"kind": "spo2_low", "priority": "medium", "alarm_class": "physiological", "can_be_off": True},
+            {"kind": "asystole", "priority": "high", "alarm_class": "physiological", "can_be_off": False},
+        ],
+    },
+    "what_if": {
+        "hours": 8,
+        "events": 1000,
+        "first_us": 1,
+        "now": {"total": 9, "counts": {"tachycardia": 9}, "alarms": []},
+        "then": {"total": 3, "counts": {"tachycardia": 3}, "alarms": []},
+    },
+    "observe": {},
+    "early_warning": {
+        "total": 3,
+        "scale": 1,
+        "told": "at least 3 (scale 1; partial, 2 of 7 inputs)",
+        "points": {"pulse": 2, "saturation": 1},
+        "missing": ["respiration"],
+        "inputs": [
+            {"name": "respiration", "label": "respiration", "points": None},
+            {"name": "pulse", "label": "pulse", "points": 2},
+            {"name": "saturation", "label": "SpO₂", "points": 1},
+        ],
+    },
+    "trend": {
+        "code": "MDC_ECG_HEART_RATE",
+        "label": "HR",
+        "unit": "/min",
+        "decimals": 0,
+        "start_us": 0,
+        "end_us": 240,
+        "points": [
+            [n, 60 + n % 9, 65 + n % 9, 70 + n % 9, 60] if n % 50 else [n, None, None, None, 0] for n in range(240)
+        ],
+    },
+    "handover": {"start_us": 1, "end_us": 2, "patients": [_shift(1), _shift(2)]},
+    "fatigue": {
+        "start_us": 1,
+        "end_us": 2,
+        "patients": [
+            {
+                "id": f"{n:032x}",
+                "name": "x",
+                "bed": f"Bed {n}",
+                "alarms": 10 * n,
+                "per_day": 20.0 * n,
+                "quick": 5,
+                "unanswered": 1,
+                "suppressed": 2,
+                "kinds": {"spo2_low": 7 * n, "asystole": n},
+            }
+            for n in (1, 2)
+        ],
+    },
+}
+
+
 def now_us() -> int:
     return time.time_ns() // 1000
 
@@ -105,6 +227,8 @@ class FakeGateway:
         self.acknowledged: list[Json] = []
         self.audits: list[Json] = []
         self.requests: list[str] = []
+        self.told: list[Json] = []  # requests of the desks, whole
+        self.canned: Json = {}  # other answers than `CARE`
         self.events: list[Json] = []
         self.box_alarms: list[Json] = []
         self.audio = "muted: demonstration"
@@ -162,6 +286,8 @@ class FakeGateway:
                 patient.index = index
             self.acknowledged.clear()
             self.audits.clear()
+            self.told.clear()
+            self.canned.clear()
             self.events.clear()
             self.box_alarms.clear()
             self.audio, self.pause = "muted: demonstration", {}
@@ -325,6 +451,9 @@ class FakeGateway:
             if op == "audio_resume":
                 self.pause = {}
                 return {}
+            if op in CARE:
+                self.told.append(request)
+                return self.canned.get(op, CARE[op])
             if op == "audit":
                 self.audits.append(request)
                 return {}

@@ -25,6 +25,7 @@ from itsdangerous import BadData, URLSafeSerializer
 
 from bedside.core.errors import SetupError
 from bedside.core.time import US_PER_S, Clock, SystemClock
+from bedside.dashboard.roles import Role
 from bedside.settings import Home
 
 TOKEN_S = 12 * 3600
@@ -32,6 +33,7 @@ TOKEN_S = 12 * 3600
 SESSION_S = 7 * 24 * 3600
 """A session ends when nothing was asked with it for this long; a wall display renews its own."""
 SIGNED_OUT_MAX = 4096
+GLASS_S = 3600
 DEFAULT_NAME = "bedside clinician"
 NAME_CHARS_MAX = 60
 
@@ -62,17 +64,19 @@ def write_private(path: Path, text: str) -> None:
         ) from error
 
 
-def store_token(home: Home, token: str, clock: Clock | None = None) -> None:
+def store_token(home: Home, token: str, clock: Clock | None = None, role: Role = Role.CLINICIAN) -> None:
     """Make `token` the one that the next sign-in may use; an older one stops to serve. Raises `SetupError`."""
     now_us = (clock or SystemClock()).now_us()
     digest = hashlib.sha256(token.encode()).hexdigest()
-    write_private(token_file(home), json.dumps({"sha256": digest, "until_us": now_us + TOKEN_S * US_PER_S}))
+    write_private(
+        token_file(home), json.dumps({"sha256": digest, "until_us": now_us + TOKEN_S * US_PER_S, "role": role})
+    )
 
 
-def new_link(home: Home, host: str, port: int, clock: Clock | None = None) -> str:
+def new_link(home: Home, host: str, port: int, clock: Clock | None = None, role: Role = Role.CLINICIAN) -> str:
     """A fresh one-time sign-in link. Raises `SetupError` when the data folder cannot be written."""
     token = secrets.token_urlsafe(32)
-    store_token(home, token, clock)
+    store_token(home, token, clock, role)
     return sign_in_link(host, port, token)
 
 
@@ -95,6 +99,8 @@ class Session:
     id: str
     name: str
     csrf: str
+    role: Role = Role.CLINICIAN
+    account: bool = False  # signed in with a password or passkey, so that a lock can be opened again
 
 
 class Access:
@@ -109,6 +115,8 @@ class Access:
         self._signer = URLSafeSerializer(
             self._key, salt="bedside-session", signer_kwargs={"digest_method": hashlib.sha256}
         )
+        self._locked: dict[str, None] = {}
+        self._glass: dict[str, int] = {}
         self._signed_out_file = home.run / "signed-out.json"
         self._signed_out: dict[str, int] = self._load_signed_out()
 
@@ -127,20 +135,66 @@ class Access:
         with self._lock:
             if not self.token_serves(token):
                 return None
+            role = self._token_role()
             token_file(self._home).unlink(missing_ok=True)
-        return self._session(secrets.token_hex(16), clean_name(name))
+        return self._session(secrets.token_hex(16), clean_name(name), role)
+
+    def open_for(self, name: str, role: Role) -> Session:
+        """A session for somebody whose password or passkey was right."""
+        return self._session(secrets.token_hex(16), clean_name(name), role, account=True)
+
+    def _token_role(self) -> Role:
+        try:
+            kept = json.loads(token_file(self._home).read_text(encoding="utf-8"))
+            return Role(str(kept.get("role", Role.CLINICIAN)))
+        except (OSError, ValueError, AttributeError):
+            return Role.PATIENT  # the least that there is
+
+    # ------------------------------------------------------------------ lock, glass
+
+    def lock(self, session: Session) -> None:
+        """Until `unlock`, this session sees the ward's alarms and changes nothing."""
+        with self._lock:
+            self._locked[session.id] = None
+            while len(self._locked) > SIGNED_OUT_MAX:
+                self._locked.pop(next(iter(self._locked)))
+
+    def unlock(self, session: Session) -> None:
+        """Its owner has shown who she is."""
+        with self._lock:
+            self._locked.pop(session.id, None)
+
+    def locked(self, session: Session) -> bool:
+        """Is it locked?"""
+        with self._lock:
+            return session.id in self._locked
+
+    def break_glass(self, session: Session) -> int:
+        """Let a session look and answer for an hour; when that ends, in microseconds UTC."""
+        until_us = self._clock.now_us() + GLASS_S * US_PER_S
+        with self._lock:
+            self._glass = {key: at for key, at in self._glass.items() if at > self._clock.now_us()}
+            self._glass[session.id] = until_us
+        return until_us
+
+    def glass(self, session: Session) -> bool:
+        """Has it broken the glass, less than an hour ago?"""
+        with self._lock:
+            return self._glass.get(session.id, 0) > self._clock.now_us()
 
     def cookie(self, session: Session) -> str:
         """The cookie's value; made anew at each page it moves the session's end."""
-        return self._signer.dumps([session.id, session.name, self._clock.now_us() // US_PER_S])
+        return self._signer.dumps(
+            [session.id, session.name, str(session.role), int(session.account), self._clock.now_us() // US_PER_S]
+        )
 
     def session(self, cookie: str | None) -> Session | None:
         """Whose cookie this is; None when forged, too old or signed out."""
         if not cookie or len(cookie) > 1024:
             return None
         try:
-            session_id, name, at_s = self._signer.loads(cookie)
-            if self._signer.dumps([session_id, name, at_s]) != cookie:
+            session_id, name, role, account, at_s = self._signer.loads(cookie)
+            if self._signer.dumps([session_id, name, role, account, at_s]) != cookie:
                 return None  # the last letter of base64 has spare bits: only the spelling that we made is taken
         except (BadData, ValueError, TypeError):
             return None
@@ -148,7 +202,7 @@ class Access:
         with self._lock:
             if age_s > SESSION_S or session_id in self._signed_out:
                 return None
-        return self._session(str(session_id), str(name))
+        return self._session(str(session_id), str(name), Role(role), account=bool(account))
 
     def sign_out(self, session: Session) -> None:
         """End a session everywhere, for good."""
@@ -164,9 +218,9 @@ class Access:
         with self._lock:
             return session.id not in self._signed_out
 
-    def _session(self, session_id: str, name: str) -> Session:
+    def _session(self, session_id: str, name: str, role: Role = Role.CLINICIAN, *, account: bool = False) -> Session:
         csrf = hmac.new(self._key, f"csrf {session_id}".encode(), hashlib.sha256).hexdigest()
-        return Session(session_id, name, csrf)
+        return Session(session_id, name, csrf, role, account)
 
     def _load_signed_out(self) -> dict[str, int]:
         try:

@@ -28,6 +28,7 @@ from bedside.core.time import US_PER_S
 from bedside.dashboard.access import Session
 from bedside.dashboard.feed import sse
 from bedside.dashboard.gateway_client import GatewayDown, GatewayRefused
+from bedside.dashboard.roles import May, allowed, needs
 from bedside.dashboard.rooms import Rooms
 
 VIEWERS_MAX = 24
@@ -55,49 +56,54 @@ def failure(status: int, code: str, message: str) -> Response:
     return response
 
 
-def _rooms() -> Rooms:
+def rooms_of() -> Rooms:
     rooms = current_app.extensions["bedside"]
     assert isinstance(rooms, Rooms)
     return rooms
 
 
-def _ask(op: str, **arguments: Json) -> Any:
+def ask(op: str, **arguments: Json) -> Any:
     """Ask the gateway, unless it has been silent for so long that this would only keep a thread waiting."""
-    rooms = _rooms()
+    rooms = rooms_of()
     if rooms.feed.gone:
         raise GatewayDown("the gateway does not answer")
-    return rooms.client.request(op, **arguments)
+    return rooms.client.request(op, timeout_s=None, **arguments)
 
 
-def _session() -> Session:
+def signed_in() -> Session:
+    """Who asks."""
     session = g.session
     assert isinstance(session, Session)
     return session
 
 
-@api.errorhandler(GatewayRefused)
-def _refused(error: GatewayRefused) -> Response:
-    return failure(STATUS_OF_CODE.get(error.code, 502), error.code, str(error))
+def answers_errors(blueprint: Blueprint) -> None:
+    """Give a part of the API the one way of telling errors."""
+
+    @blueprint.errorhandler(GatewayRefused)
+    def refused(error: GatewayRefused) -> Response:
+        return failure(STATUS_OF_CODE.get(error.code, 502), error.code, str(error))
+
+    @blueprint.errorhandler(GatewayDown)
+    def down(error: GatewayDown) -> Response:
+        return failure(503, "gateway_down", f"{error}. Watch the patients themselves until it answers again.")
+
+    @blueprint.errorhandler(BadRequest)
+    def bad(error: BadRequest) -> Response:
+        return failure(400, "bad_request", error.description or "bad request")
 
 
-@api.errorhandler(GatewayDown)
-def _down(error: GatewayDown) -> Response:
-    return failure(503, "gateway_down", f"{error}. Watch the patients themselves until it answers again.")
+answers_errors(api)
 
 
-@api.errorhandler(BadRequest)
-def _bad(error: BadRequest) -> Response:
-    return failure(400, "bad_request", error.description or "bad request")
-
-
-def _word(name: str) -> str:
+def word_of(name: str) -> str:
     value = request.args.get(name, "")
     if not 0 < len(value) <= 128:
         raise BadRequest(f"{name}: expected 1 to 128 characters, got {len(value)}")
     return value
 
 
-def _number(name: str, default: int | None = None) -> int:
+def number_of(name: str, default: int | None = None) -> int:
     value = request.args.get(name)
     if value is None and default is not None:
         return default
@@ -113,30 +119,30 @@ def _number(name: str, default: int | None = None) -> int:
 @api.get("/ward")
 def ward() -> Response:
     """The whole ward but the waves."""
-    return jsonify(_ask("ward"))
+    return jsonify(ask("ward"))
 
 
 @api.get("/events")
 def events() -> Response:
     """Events of one patient, or of the box where no patient is named."""
-    patient = _word("patient") if request.args.get("patient") else None
+    patient = word_of("patient") if request.args.get("patient") else None
     types = [word for word in request.args.get("types", "").split(",") if word]
     unknown = sorted(set(types) - set(EVENT_TYPES))
     if unknown:
         raise BadRequest(f"types: {unknown[0]!r:.40} is none of {', '.join(EVENT_TYPES)}")
-    start_us, end_us = _number("start_us", 0), _number("end_us", 2**62)
-    limit = min(max(_number("limit", 200), 1), EVENTS_MAX)
-    found = _ask("events", patient=patient, start_us=start_us, end_us=end_us, types=list(types), limit=limit)
+    start_us, end_us = number_of("start_us", 0), number_of("end_us", 2**62)
+    limit = min(max(number_of("limit", 200), 1), EVENTS_MAX)
+    found = ask("events", patient=patient, start_us=start_us, end_us=end_us, types=list(types), limit=limit)
     return jsonify(found)
 
 
 @api.get("/strip")
 def strip() -> Response:
     """Stored samples of at most 60 s."""
-    start_us, end_us = _number("start_us"), _number("end_us")
+    start_us, end_us = number_of("start_us"), number_of("end_us")
     if not 0 < end_us - start_us <= STRIP_S_MAX * US_PER_S:
         raise BadRequest(f"start_us, end_us: expected more than 0 and at most {STRIP_S_MAX} s between them")
-    found = _ask("strip", patient=_word("patient"), stream=_word("stream"), start_us=start_us, end_us=end_us)
+    found = ask("strip", patient=word_of("patient"), stream=word_of("stream"), start_us=start_us, end_us=end_us)
     return jsonify(found)
 
 
@@ -147,7 +153,7 @@ def acknowledge() -> Response:
     alarm = body.get("alarm") if isinstance(body, dict) else None
     if not isinstance(alarm, str) or not 0 < len(alarm) <= 128:
         raise BadRequest("alarm: expected the id of an alarm")
-    return jsonify(_rooms().client.request("acknowledge", alarm=alarm, by=_session().name))
+    return jsonify(rooms_of().client.request("acknowledge", alarm=alarm, by=signed_in().name))
 
 
 @api.post("/audio/pause")
@@ -157,25 +163,34 @@ def pause_audio() -> Response:
     seconds = body.get("seconds", AUDIO_PAUSE_S) if isinstance(body, dict) else None
     if not isinstance(seconds, int) or isinstance(seconds, bool) or not 1 <= seconds <= AUDIO_PAUSE_S:
         raise BadRequest(f"seconds: expected a whole number, 1 to {AUDIO_PAUSE_S}")
-    return jsonify(_rooms().client.request("audio_pause", seconds=seconds, by=_session().name))
+    return jsonify(rooms_of().client.request("audio_pause", seconds=seconds, by=signed_in().name))
 
 
 @api.post("/audio/resume")
 def resume_audio() -> Response:
     """End an audio pause before its time."""
-    return jsonify(_rooms().client.request("audio_resume", by=_session().name))
+    return jsonify(rooms_of().client.request("audio_resume", by=signed_in().name))
 
 
 @api.get("/session")
+@needs(May.OWN)
 def session() -> Response:
-    """Who is signed in; asking renews the session."""
-    return jsonify({"name": _session().name, "csrf": _session().csrf})
+    """Who is signed in, and what she may do; asking renews the session."""
+    who, access = signed_in(), rooms_of().access
+    glass = access.glass(who)
+    may = sorted(str(one) for one in May if allowed(who.role, one, glass=glass))
+    return jsonify(
+        {
+            "name": who.name, "csrf": who.csrf, "role": str(who.role), "may": may, "locked": access.locked(who),
+            "account": who.account, "glass": glass,
+        }
+    )  # fmt: skip
 
 
 @api.get("/stream")
 def stream() -> Response:
     """The event stream of one browser. `Last-Event-ID`, or `after`, names the last event that it has."""
-    rooms, who = _rooms(), _session()
+    rooms, who = rooms_of(), signed_in()
     if not rooms.viewers.acquire(blocking=False):
         full = Response(sse("full", {"text": f"{VIEWERS_MAX} screens watch already"}), mimetype="text/event-stream")
         full.status_code = 503

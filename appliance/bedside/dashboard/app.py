@@ -12,7 +12,7 @@ import re
 import threading
 from typing import Any
 
-from flask import Flask, Response, abort, g, make_response, redirect, render_template, request, url_for
+from flask import Flask, Response, abort, current_app, g, make_response, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -20,14 +20,18 @@ from bedside.core.errors import BedsideError
 from bedside.core.events import Json
 from bedside.dashboard.access import DEFAULT_NAME, SESSION_S, Access, Names, Session, same_origin
 from bedside.dashboard.api import VIEWERS_MAX, api, failure
+from bedside.dashboard.care_api import care
 from bedside.dashboard.feed import Feed
 from bedside.dashboard.gateway_client import GatewayClient, GatewayDown
+from bedside.dashboard.roles import GLASS, May, Role, allowed, asked_by, needs
 from bedside.dashboard.rooms import Rooms
 
 log = logging.getLogger(__name__)
 
 OPEN_ENDPOINTS = frozenset({"sign_in", "exchange", "health", "static"})
 """What may be asked without a session: nothing of these tells anything about a patient."""
+WHILE_LOCKED = frozenset({"ward", "api.ward", "api.stream", "api.session", "care.lock", "unlock", "sign_out"})
+"""What a locked session still sees: the ward with its alarms, and the way to unlock."""
 PATIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -70,6 +74,7 @@ def create_app(*, client: GatewayClient, feed: Feed, access: Access, names: Name
     app.register_error_handler(HTTPException, _error_page)
     app.register_error_handler(Exception, _bug)
     app.register_blueprint(api)
+    app.register_blueprint(care)
     _add_door(app, rooms)
     _add_pages(app, rooms)
     return app
@@ -93,7 +98,24 @@ def _guard(rooms: Rooms) -> BaseResponse | None:
         return redirect(url_for("sign_in"), code=303)
     if request.method not in ("GET", "HEAD", "OPTIONS") and not _csrf_fits(g.session):
         return failure(403, "wrong_csrf", "The page is out of date: load it again")
-    return None
+    return _refused_by_role(rooms, g.session)
+
+
+def _refused_by_role(rooms: Rooms, session: Session) -> BaseResponse | None:
+    """What this role may not do, and what nobody may while the session is locked."""
+    changes = request.method not in ("GET", "HEAD", "OPTIONS")
+    what = asked_by(current_app.view_functions.get(request.endpoint or ""), changes=changes)
+    if rooms.access.locked(session) and request.endpoint not in WHILE_LOCKED:
+        if request.path.startswith("/api/"):
+            return failure(423, "locked", "This screen is locked: unlock it first. Alarms are shown all the same")
+        return redirect(url_for("ward"), code=303)
+    if allowed(session.role, what, glass=rooms.access.glass(session)):
+        return None
+    told = f"Your role ({session.role}) may not do this"
+    if request.path.startswith("/api/"):
+        return failure(403, "not_allowed", told)
+    page = render_template("refused.html", session=session, text=told, glass=what in GLASS)
+    return make_response(page, 403)
 
 
 def _csrf_fits(session: Session) -> bool:
@@ -175,7 +197,23 @@ def _add_door(app: Flask, rooms: Rooms) -> None:
         _audit(rooms, session.name, "signed in", {"session": session.id[:8]})
         return redirect(url_for("ward"), code=303)
 
+    @app.post("/break-glass")
+    @needs(May.OWN)
+    def break_glass() -> Any:
+        """Look without the role for it, for an hour: named, with a reason, audited, and seen at handover."""
+        session: Session = g.session
+        reason = " ".join(request.form.get("reason", "").split())[:200]
+        if session.role is Role.PATIENT or not reason:
+            abort(403, "An emergency needs a reason, and somebody of the staff.")
+        until_us = rooms.access.break_glass(session)
+        rooms.client.request(
+            "audit", actor=session.name, action="break_glass",
+            detail={"what": reason, "role": str(session.role), "until_us": until_us},
+        )  # fmt: skip
+        return redirect(url_for("ward"), code=303)
+
     @app.post("/sign-out")
+    @needs(May.OWN)
     def sign_out() -> Any:
         session: Session = g.session
         rooms.access.sign_out(session)

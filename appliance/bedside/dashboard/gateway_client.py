@@ -68,12 +68,12 @@ class GatewayClient:
         self._timeout_s = timeout_s
         self._slots = threading.BoundedSemaphore(REQUESTS_AT_ONCE_MAX)
 
-    def request(self, op: str, **arguments: Json) -> Any:
-        """The result of one operation of `core.api`. Raises `GatewayDown`, `GatewayRefused`."""
+    def request(self, op: str, *, timeout_s: float | None = None, **arguments: Json) -> Any:
+        """The result of one operation of `core.api`, within `timeout_s`. Raises `GatewayDown`, `GatewayRefused`."""
         if not self._slots.acquire(timeout=self._timeout_s):
             raise GatewayDown(f"{REQUESTS_AT_ONCE_MAX} questions wait for the gateway already")
         try:
-            with connect(self._path, self._timeout_s) as connection:
+            with connect(self._path, timeout_s or self._timeout_s) as connection:
                 return ask(connection, op, arguments)
         finally:
             self._slots.release()
