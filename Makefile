@@ -64,6 +64,7 @@ $(VENV)/run.stamp: $(VENV)/pip.stamp requirements/run.txt pyproject.toml
 
 $(VENV)/test.stamp: $(VENV)/run.stamp requirements/test.txt
 	@requirements/install.sh $(VENV) test "the test tools"
+	@requirements/axe.sh $(VENV)
 	@touch $@
 
 $(VENV)/peers.stamp: $(VENV)/train.stamp requirements/peers.txt

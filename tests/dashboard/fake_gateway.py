@@ -197,6 +197,7 @@ class FakePatient:
         self.alarms: dict[str, Json] = {}
         self.index = 0
         self.state = "monitored"
+        self.extra: Json = {}
 
     def streams(self) -> list[tuple[str, str]]:
         return [(f"{self.id}-ecg", "ecg")] + ([(f"{self.id}-pleth", "pleth")] if self.with_pleth else [])
@@ -429,6 +430,7 @@ class FakeGateway:
             ],
             "newest_sample_us": at_us,
             "stored_us": at_us,
+            **patient.extra,
         }
 
     def answer(self, request: Json) -> Any:

@@ -235,7 +235,26 @@ def _add_pages(app: Flask, rooms: Rooms) -> None:
 
     @app.get("/patient/<patient>")
     def patient(patient: str) -> str:
+        return patient_page("patient.html", patient)
+
+    @app.get("/patient/<patient>/limits")
+    def limits(patient: str) -> str:
+        return patient_page("limits.html", patient)
+
+    @app.get("/patient/<patient>/history")
+    def history(patient: str) -> str:
+        return patient_page("history.html", patient)
+
+    @app.get("/handover")
+    def handover() -> str:
+        return render_template("handover.html", session=g.session)
+
+    @app.get("/fatigue")
+    def fatigue() -> str:
+        return render_template("fatigue.html", session=g.session)
+
+    def patient_page(template: str, patient: str) -> str:
         if PATIENT_ID.fullmatch(patient) is None:
             abort(404, "No patient has such an id.")
         _audit(rooms, g.session.name, "opened patient", {"patient": patient})
-        return render_template("patient.html", session=g.session, patient=patient)
+        return render_template(template, session=g.session, patient=patient)

@@ -16,14 +16,14 @@ export async function ask(path, query = {}) {
   return answered(await fetch(url, { credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(8000) }));
 }
 
-export async function tell(path, body) {
+export async function tell(path, body, patienceMs = 8000) {
   return answered(
     await fetch(`/api/v1/${path}`, {
       method: "POST",
       credentials: "same-origin",
       headers: { "Content-Type": "application/json", "X-Bedside-CSRF": csrf() },
       body: JSON.stringify(body),
-      signal: AbortSignal.timeout(8000),
+      signal: AbortSignal.timeout(patienceMs),
     }),
   );
 }

@@ -3,6 +3,7 @@ import { clockTime, dayText, el, icon, PRIORITY_RANK, PRIORITY_STARS, put, show 
 import { alarmBlock } from "./alarm-block.js";
 import { ask } from "./api.js";
 import { AudioPause } from "./audio-pause.js";
+import { BrowserSound } from "./sound.js";
 
 const byId = (id) => document.getElementById(id);
 const BELL_OFF = "M4 4l12 12M8 3.6A5 5 0 0 1 15 8c0 3 .8 4.600 1.500 5.400M5.200 7A5 5 0 0 0 5 8c0 3.500-1 5-1.800 5.800h9.600M8.500 16.500a1.700 1.700 0 0 0 3 0";
@@ -19,6 +20,7 @@ export class Frame {
     this.boxAlarms = new Map();
     this.awaySinceMs = 0;
     this.pause = new AudioPause(byId("pause"));
+    this.sound = new BrowserSound(byId("sound"));
     this.wireMenu();
     addEventListener("bedside-failed", (event) => this.fail(event.detail));
     setInterval(() => this.tick(), 250);
@@ -28,8 +30,7 @@ export class Frame {
   wireMenu() {
     byId("theme-toggle").addEventListener("click", () => {
       const root = document.documentElement;
-      const night = root.dataset.theme ? root.dataset.theme === "night" : !matchMedia("(prefers-color-scheme: light)").matches;
-      root.dataset.theme = night ? "day" : "night";
+      root.dataset.theme = root.dataset.theme === "night" ? "day" : "night";
       try {
         localStorage.setItem("bedside-theme", root.dataset.theme);
       } catch {
@@ -37,7 +38,6 @@ export class Frame {
       }
       dispatchEvent(new Event("bedside-restyle"));
     });
-    matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => dispatchEvent(new Event("bedside-restyle")));
     document.addEventListener("click", (event) => {
       if (!byId("menu").contains(event.target)) byId("menu").open = false;
     });
@@ -59,6 +59,7 @@ export class Frame {
     this.showParts(ward.parts);
     this.showAudio(ward.audio);
     this.pause.update(ward);
+    this.sound.update(ward);
     this.showBoxAlarms(ward.alarms);
     put(byId("version"), `Bedside ${ward.version} · records in ${ward.stored_in}`);
     this.announce(ward);
@@ -152,6 +153,7 @@ export class Frame {
     }
     const trouble = live.trouble(now);
     const notice = byId("notice");
+    this.sound.lost(trouble !== null && live.silentMs(now) > 5000 && !live.signedOut);
     document.body.classList.toggle("not-live", trouble !== null);
     document.body.classList.toggle("stale", trouble !== null && live.silentMs(now) > 10000);
     if (trouble !== null) {

@@ -8,6 +8,9 @@ import { Live } from "./live.js";
 import { numeric, NumberView, PressureView } from "./numbers.js";
 import { Frame } from "./page.js";
 import { beatMark, stripView } from "./strip.js";
+import { reviewForm, ReviewBook } from "./review.js";
+import { ScoreCard } from "./score.js";
+import { kindText, moment } from "./sheet.js";
 import { updateSigns } from "./wearable.js";
 import { WaveView, whyNothing } from "./waves.js";
 
@@ -19,7 +22,7 @@ const BEATS_EVERY_MS = 700;
 const BEATS_SEEN_S = 25;
 const BEFORE_MS = 10000;
 const AFTER_MS = 20000;
-const FILTERS = [["all", "All"], ["alarm", "Alarms"], ["rhythm", "Rhythm"], ["signal", "Signal and link"]];
+const FILTERS = [["all", "All"], ["alarm", "Alarms"], ["rhythm", "Rhythm"], ["signal", "Signal and link"], ["unreviewed", "Not reviewed"]];
 const SIGNAL_KINDS = new Set(["quality", "link", "gap"]);
 
 class PatientPage {
@@ -45,7 +48,12 @@ class PatientPage {
     this.gridCanvas = el("canvas", { class: "grid-canvas", "aria-hidden": "true" });
     this.ecg = new WaveView("ecg", { under: this.gridCanvas });
     this.ecg.resized = (width, height) => this.paper(width, height);
+    this.more = new Map(); // further ECG leads: stream -> WaveView
+    this.moreLeads = el("div", { class: "more-leads" });
     this.pleth = new WaveView("pleth");
+    this.state = el("p", { class: "state-line", role: "status", hidden: true });
+    this.reviews = new ReviewBook(id);
+    this.score = new ScoreCard(id);
     this.marks = el("canvas", { class: "marks-canvas", "aria-hidden": "true" });
     this.delay = el("p", { class: "delay" });
     this.numbers = NUMBERS.map(([code, name, shape]) => new NumberView(code, name, shape));
@@ -62,11 +70,12 @@ class PatientPage {
     this.body = el(
       "div",
       { class: "patient-grid" },
-      el("header", { class: "patient-head" }, this.bed, this.name, this.simulated, this.rhythm, this.quality, this.signs),
-      el("section", { class: "strips card", "aria-label": "Live waves" }, this.ecg.element, this.marks, this.pleth.element, this.delay),
+      el("header", { class: "patient-head" }, this.bed, this.name, this.simulated, this.rhythm, this.quality, this.signs, el("nav", { class: "patient-nav", "aria-label": "This patient" }, el("a", { href: `/patient/${encodeURIComponent(id)}/history` }, "History and trends"), el("a", { href: `/patient/${encodeURIComponent(id)}/limits` }, "Limits and standby"))),
+      this.state,
+      el("section", { class: "strips card", "aria-label": "Live waves" }, this.ecg.element, this.marks, this.moreLeads, this.pleth.element, this.delay),
       el("section", { class: "numbers card", "aria-label": "Vital signs" }, ...this.numbers.map((view) => view.element), this.pressure.element),
       this.review,
-      el("section", { class: "alarms card", "aria-label": "Open alarms" }, el("h2", {}, "Open alarms"), this.alarmNone, this.alarmList),
+      el("div", { class: "side" }, el("section", { class: "alarms card", "aria-label": "Open alarms" }, el("h2", {}, "Open alarms"), this.alarmNone, this.alarmList), this.score.element),
       el("section", { class: "events card", "aria-label": "Events" }, el("div", { class: "card-head" }, el("h2", {}, "Events"), this.filters), this.rowsNone, this.rows),
     );
   }
@@ -101,6 +110,9 @@ class PatientPage {
     const pleth = patient.signals.find((signal) => signal.kind === "pleth") ?? null;
     this.ecg.use(ecg, this.live, id);
     this.ecg.explain(whyNothing(patient, ecg, boxMs));
+    this.leads(patient, ecg, boxMs);
+    this.standing(patient, boxMs);
+    this.score.update(this.live);
     show(this.pleth.element, pleth !== null);
     this.pleth.use(pleth, this.live, id);
     if (pleth !== null) this.pleth.explain(whyNothing(patient, pleth, boxMs));
@@ -108,6 +120,36 @@ class PatientPage {
     this.numbers.forEach((view, place) => view.update(numeric(patient, NUMBERS[place][0])));
     this.pressure.update(patient);
     this.alarms(patient, boxMs);
+  }
+
+  leads(patient, first, boxMs) {
+    const further = patient.signals.filter((signal) => signal.kind === "ecg" && signal !== first);
+    for (const signal of further) {
+      let view = this.more.get(signal.stream);
+      if (view === undefined) {
+        view = new WaveView("ecg");
+        this.more.set(signal.stream, view);
+        this.moreLeads.append(view.element);
+      }
+      view.use(signal, this.live, id);
+      view.explain(whyNothing(patient, signal, boxMs));
+    }
+    for (const [stream, view] of this.more) {
+      if (further.some((signal) => signal.stream === stream)) continue;
+      view.element.remove();
+      this.more.delete(stream);
+    }
+  }
+
+  // What somebody has switched off stands above everything: nobody may take quiet for health.
+  standing(patient, boxMs) {
+    const { standby } = patient;
+    const off = Object.entries(patient.alarms_off ?? {});
+    const words = [];
+    if (standby) words.push(`STANDBY by ${standby.by}: ${standby.reason}; ends by itself at ${moment(standby.until_us, boxMs)}`);
+    if (off.length > 0) words.push(`SOME ALARMS OFF: ${off.map(([kind, act]) => `${kindText(kind)} until ${moment(act.until_us, boxMs)} (${act.by})`).join(", ")}`);
+    put(this.state, words.join(" · "));
+    show(this.state, words.length > 0);
   }
 
   head(patient) {
@@ -152,7 +194,7 @@ class PatientPage {
 
   list() {
     const now = this.live.newestBoxMs || Date.now();
-    const rows = this.events.rows().filter((row) => this.filter === "all" || row.kind === this.filter || (this.filter === "signal" && SIGNAL_KINDS.has(row.kind)));
+    const rows = this.events.rows().filter((row) => (this.filter === "unreviewed" ? (row.kind === "alarm" || row.kind === "suppression") && !this.reviews.has(row.key) : false) || this.filter === "all" || row.kind === this.filter || (this.filter === "signal" && SIGNAL_KINDS.has(row.kind)));
     this.shown = rows.slice(0, 200);
     show(this.rowsNone, this.shown.length === 0);
     const items = new Map([...this.rows.children].map((item) => [item.dataset.key, item]));
@@ -162,7 +204,7 @@ class PatientPage {
       const [time, title, note] = item.firstChild.children;
       put(time, timeText(row.timeMs, now));
       put(title, row.title);
-      put(note, row.note);
+      put(note, [this.reviews.words(row.key), row.note].filter(Boolean).join(" · "));
       item.row = row;
       item.className = `event of-${row.kind} ${row.priority ?? ""} ${row.open ? "open" : ""} ${row.key === this.selected ? "selected" : ""}`;
       if (this.rows.children[place] !== item) this.rows.insertBefore(item, this.rows.children[place] ?? null);
@@ -187,6 +229,7 @@ class PatientPage {
       el("div", { class: "card-head" }, el("h2", {}, row.title), el("div", { class: "steps" }, step(1, "Earlier event", "M12 4l-6 6 6 6"), step(-1, "Later event", "M8 4l6 6-6 6"), el("button", { type: "button", class: "step", "aria-label": "Close the strip", title: "Close", onclick: () => this.shut() }, icon("M5 5l10 10M15 5L5 15")))),
       el("p", { class: "review-note" }, `${timeText(row.timeMs, this.live.newestBoxMs)}${row.note ? ` · ${row.note}` : ""}`),
       body,
+      reviewForm(row, this.reviews, stream, () => this.list(), (by) => this.step(by)),
     );
     show(this.review, true);
     this.review.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
@@ -207,7 +250,7 @@ class PatientPage {
       if (this.selected !== row.key) return;
       const words = [`${strip.kind === "ecg" ? "ECG " : ""}${strip.label}`, "25 mm/s", strip.kind === "ecg" ? "10 mm/mV" : "", strip.kind === "ecg" ? "as the wearable sent it" : "", strip.simulated ? "SIMULATED" : "", strip.complete ? "" : "parts were never received or are not stored yet", "not to scale until this screen is calibrated"];
       const view = stripView(strip, startMs, endMs, row.onsetMs);
-      body.replaceChildren(view, el("p", { class: "strip-words" }, words.filter(Boolean).join(" · ")), legend(strip.beats), facts);
+      body.replaceChildren(view, el("p", { class: "strip-words" }, words.filter(Boolean).join(" · "), " · ", el("a", { href: `/patient/${encodeURIComponent(id)}/history?at=${Math.round(row.onsetMs)}` }, "All leads, with calipers")), legend(strip.beats), facts);
       const onset = ((row.onsetMs - startMs) / 1000) * 94.5;
       view.scrollLeft = Math.max(0, onset - view.clientWidth / 3);
     } catch (error) {
@@ -239,6 +282,7 @@ class PatientPage {
     if (!this.body.isConnected) return;
     const head = this.live.headMs(id, now);
     this.ecg.draw(head);
+    for (const view of this.more.values()) view.draw(head);
     if (this.pleth.stream !== null) this.pleth.draw(head);
     if (now - (this.markedAt ?? 0) > 100) {
       this.markedAt = now;
@@ -276,7 +320,8 @@ class PatientPage {
     if (this.patient !== null && !document.hidden) {
       try {
         const found = await ask("events", { patient: id, types: LISTED.join(","), limit: 300 });
-        if (this.events.add(found)) this.list();
+        const reviewed = await this.reviews.read();
+        if (this.events.add(found) || reviewed) this.list();
       } catch {
         // the notice on top tells when the gateway is away
       }
@@ -285,7 +330,7 @@ class PatientPage {
   }
 
   restyle() {
-    for (const wave of [this.ecg, this.pleth]) wave.trace?.restyle();
+    for (const wave of [this.ecg, this.pleth, ...this.more.values()]) wave.trace?.restyle();
     if (this.ecg.trace !== null) this.paper(this.ecg.trace.width, this.ecg.trace.height);
     const row = this.shown?.find((candidate) => candidate.key === this.selected);
     if (row !== undefined) this.open(row);
@@ -326,10 +371,11 @@ live.onWard = (ward) => {
   page.update(ward);
 };
 document.addEventListener("keydown", (event) => {
-  if (page.selected === null || event.target.closest("input, .strip-scroll")) return;
+  if (page.selected === null || event.target.closest("input, select, textarea, .strip-scroll")) return;
   if (event.key === "ArrowLeft") page.step(1);
   else if (event.key === "ArrowRight") page.step(-1);
   else if (event.key === "Escape") page.shut();
+  else if (!event.ctrlKey && !event.metaKey && !event.altKey) page.review.querySelector(".review-form")?.key(event.key.toLowerCase());
 });
 addEventListener("bedside-restyle", () => page.restyle());
 function drawAll(now) {

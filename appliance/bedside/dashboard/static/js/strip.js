@@ -3,13 +3,13 @@ import { drawGrid, drawMillivolt, fitCanvas } from "./grid.js";
 import { BEAT_TEXT, clockTime, el } from "./format.js";
 import { PX_PER_MM, SWEEP_MM_PER_S } from "./trace.js";
 
-const PX_PER_S = PX_PER_MM * SWEEP_MM_PER_S;
+export const PX_PER_S = PX_PER_MM * SWEEP_MM_PER_S;
 const GAIN = 10;
 const BEATS_PX = 26;
 const TIMES_PX = 20;
 const MISSING = -32768;
 
-function decode(segment) {
+export function decode(segment) {
   const text = atob(segment.data);
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i += 1) bytes[i] = text.charCodeAt(i);
@@ -22,14 +22,14 @@ function decode(segment) {
   return values;
 }
 
-function middle(parts) {
+export function middle(parts) {
   const all = parts.flatMap((part) => [...part.values]).filter((value) => !Number.isNaN(value));
   if (all.length === 0) return [0, 0, 0];
   all.sort((a, b) => a - b);
   return [all[Math.floor(all.length / 2)], all[0], all[all.length - 1]];
 }
 
-function line(context, parts, startMs, y) {
+export function line(context, parts, startMs, y) {
   context.beginPath();
   let down = false;
   let endMs = -Infinity;

@@ -1,11 +1,21 @@
-// Runs before the first paint: a stored choice of day or night wins over the system's.
+// Runs before the first paint: names day or night. A stored choice wins over the system's.
 "use strict";
 (() => {
-  let chosen = null;
-  try {
-    chosen = localStorage.getItem("bedside-theme");
-  } catch {
-    chosen = null; // storage may be refused; the system's choice then holds
+  const light = matchMedia("(prefers-color-scheme: light)");
+  function chosen() {
+    try {
+      const kept = localStorage.getItem("bedside-theme");
+      return kept === "day" || kept === "night" ? kept : null;
+    } catch {
+      return null; // storage may be refused; the system's choice then holds
+    }
   }
-  if (chosen === "day" || chosen === "night") document.documentElement.dataset.theme = chosen;
+  function apply() {
+    document.documentElement.dataset.theme = chosen() ?? (light.matches ? "day" : "night");
+  }
+  light.addEventListener("change", () => {
+    apply();
+    dispatchEvent(new Event("bedside-restyle"));
+  });
+  apply();
 })();

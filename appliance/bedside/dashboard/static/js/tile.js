@@ -25,6 +25,7 @@ export class Tile {
     this.bed = el("span", { class: "bed" });
     this.name = el("span", { class: "name" });
     this.simulated = el("span", { class: "simulated", hidden: true }, "Simulated");
+    this.off = el("span", { class: "off-mark", hidden: true });
     this.signs = el("span", { class: "signs" });
     this.signOf = new Map();
     this.physiological = alarmBlock();
@@ -44,7 +45,7 @@ export class Tile {
     this.element = el(
       "article",
       { class: "tile", "data-patient": id },
-      el("header", { class: "tile-head" }, this.link, this.simulated, this.signs),
+      el("header", { class: "tile-head" }, this.link, this.simulated, this.off, this.signs),
       this.alarms,
       el(
         "div",
@@ -66,6 +67,10 @@ export class Tile {
     put(this.name, patient.name);
     show(this.simulated, patient.simulated);
     updateSigns(this.signs, this.signOf, patient.wearables);
+    const off = Object.keys(patient.alarms_off ?? {});
+    put(this.off, patient.standby ? "Standby" : off.length > 0 ? `${off.length} alarm${off.length > 1 ? "s" : ""} off` : "");
+    this.off.title = patient.standby ? `${patient.standby.by}: ${patient.standby.reason}` : off.map((kind) => kind.replaceAll("_", " ")).join(", ");
+    show(this.off, patient.standby !== undefined || off.length > 0);
     this.updateAlarms(patient, boxMs);
     this.updateWaves(patient, live, boxMs);
     this.hr.update(numeric(patient, HR));
@@ -90,7 +95,7 @@ export class Tile {
     this.element.dataset.state = first?.state ?? "none";
     this.element.dataset.alarmClass = first?.alarm_class ?? "none";
     show(this.calm, patient.alarms.length === 0);
-    put(this.calm, patient.state === "monitored" ? "No alarms" : patient.state === "failed" ? "Not monitored" : "Not monitored yet");
+    put(this.calm, patient.state === "monitored" ? "No alarms" : patient.state === "failed" ? "Not monitored" : patient.state === "standby" ? "Standby: lesser alarms are held back" : "Not monitored yet");
   }
 
   updateWaves(patient, live, boxMs) {
