@@ -35,6 +35,13 @@ lint: $(VENV)/test.stamp ## style, types, and the direction of imports
 
 evaluate: $(VENV)/test.stamp ## score the live path on annotated recordings: DATA=DIR (default ../shared/data)
 	$(BIN)/bedside evaluate beats $(DATA)/mitdb --write
+	$(BIN)/bedside evaluate rhythm $(DATA) --write
+	$(BIN)/bedside evaluate alarms $(DATA)/cinc2015 --write
+	$(BIN)/bedside evaluate rate --write
+	$(BIN)/bedside evaluate delineation $(DATA)/ludb --write $$($(BIN)/python -c 'import neurokit2' 2>/dev/null || echo --no-peer)
+	$(BIN)/bedside evaluate quality $(DATA)/cinc2011 $(DATA)/cinc2017 $(DATA)/mitdb $(DATA)/nstdb --write
+	$(BIN)/bedside evaluate pulse $(DATA)/cinc2015 --write
+	$(BIN)/bedside evaluate respiration $(DATA)/cinc2015 --write
 
 train: $(VENV)/train.stamp ## make the model files anew from DATA; BEDSIDE_SIGN_WITH=FILE signs them
 	$(BIN)/bedside train beats --data $(DATA) --out models

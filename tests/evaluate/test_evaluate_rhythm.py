@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.evaluate.evaluate_helpers import write_record
 
 from bedside.core.errors import SetupError
-from bedside.evaluate import cli, rhythm, rhythm_table
+from bedside.evaluate import cli, rhythm, rhythm_intervals, rhythm_synthetic, rhythm_table
 from bedside.evaluate.rhythm import RhythmSpan, Said
 from bedside.models.rhythm_cards import confusion, f1_scores
 from bedside.simulation.bodies import SimulatedBody
@@ -178,7 +178,7 @@ def test_generated_fibrillation_is_found_and_its_record_counts(tmp_path: Path, m
     body = SimulatedBody("simulated", 1)
     write_record(folder, "calm", body.ecg_uv(0, round(60 * RATE_HZ)) / 1000, RATE_HZ, ["II"])
     wfdb.wrann("calm", "atr", np.array([10]), symbol=["+"], aux_note=["(N"], fs=RATE_HZ, write_dir=str(folder))
-    document = json.loads(run(str(folder), "--processes", "1", "--json", "--write"))
+    document = json.loads(run(str(folder), "--processes", "1", "--simulated", "0", "--json", "--write"))
     part = document["records"]
     assert part["records_with_af"]["records"] == 1
     assert part["gross"]["sensitivity"] > 0.8
@@ -199,6 +199,50 @@ def test_a_true_alarm_of_asystole_is_told_from_a_false_one(tmp_path: Path) -> No
     summary: Any = rhythm_table.alarms_summary([one for one in scores if one is not None])
     assert summary["ASYS"]["true"] == [1, 1]
     assert summary["ASYS"]["false"] == [0, 1]
+
+
+def test_a_damaged_record_is_left_out_by_name_and_counted(tmp_path: Path) -> None:
+    for name in ("cut", "whole"):
+        fibrillating_record(tmp_path, name, "AFIB")
+    (tmp_path / "cut.dat").write_bytes((tmp_path / "cut.dat").read_bytes()[:2000])
+    table = run(str(tmp_path), "--processes", "1", "--simulated", "0")
+    assert "Left out, damaged: 1: cut (" in table
+    assert "| whole |" in table
+    assert "| cut |" not in table
+    (tmp_path / "whole.atr").write_bytes(b"\x01")
+    with pytest.raises(SetupError, match="none of 2 records can be scored"):
+        run(str(tmp_path), "--processes", "1", "--simulated", "0")
+
+
+def test_figures_stand_without_the_record_that_fibrillates_longest_too(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        fibrillating_record(tmp_path, name, "AFIB")
+    part = json.loads(run(str(tmp_path), "--processes", "1", "--simulated", "0", "--json"))["records"]
+    assert part["without_dominant"]["record"] in ("first", "second")
+    assert part["without_dominant"]["truth_s"] == pytest.approx(part["gross"]["truth_s"] / 2, rel=0.01)
+
+
+def test_simulated_hearts_are_marked_and_found_and_calm_ones_raise_nothing() -> None:
+    part: Any = rhythm_synthetic.evaluate(2)
+    assert part["simulated"] is True
+    assert [row["found_within_10_s"] for row in part["rhythms"]] == [2, 2, 2]
+    assert part["control"]["false"] == 0
+    assert "SIMULATED" in rhythm_synthetic.as_table(part)
+
+
+def test_healthy_beat_times_raise_little_and_shuffled_ones_much(tmp_path: Path) -> None:
+    """The control: the same intervals in a random order of a fibrillating spread are suspected."""
+    rng = np.random.default_rng(1)
+    rr_s = {"calm": 0.8 + 0.02 * rng.standard_normal(4000), "wild": 0.7 * rng.lognormal(0, 0.24, 4000)}
+    arrays = {f"t_{name}": np.rint(rr * 128).astype(np.int64) for name, rr in rr_s.items()}
+    arrays |= {f"s_{name}": np.full(4000, ord("N"), dtype=np.uint8) for name in rr_s}
+    np.savez(tmp_path / "nsrdb.npz", **arrays)
+    scores = {one.record: one.fibrillation for one in rhythm_intervals.normal_records(tmp_path / "nsrdb.npz")}
+    assert scores["calm"].said_s == 0
+    assert scores["wild"].said_s > 0.8 * scores["wild"].judged_s
+    part: Any = json.loads(run(str(tmp_path), "--simulated", "0", "--json"))["normal"]
+    assert part["people"] == 2
+    assert part["worst"][0] == "wild"
 
 
 def test_a_folder_without_anything_to_score_is_named(tmp_path: Path) -> None:

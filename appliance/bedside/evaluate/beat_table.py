@@ -6,11 +6,8 @@ The edge: reads recordings, writes annotations and tables. Records run in two pr
 from __future__ import annotations
 
 import json
-import multiprocessing
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from bedside.core.errors import SetupError
 from bedside.core.events import Json
 from bedside.evaluate import beats as scoring
 from bedside.evaluate.beats import LEARNING_S, PACED, Figures, Tally, figures
+from bedside.evaluate.skipping import Skipped, as_line, attempted, whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +68,7 @@ def run_job(job: Job) -> RecordScore:
     cpu_s: float | None = None
     if job.given is None:
         analysis = analyze(job.record, lead=job.lead)
+        whole(analysis.complete, analysis.fault)
         write(analysis, job.out)
         fs_hz, hours = analysis.channel.rate_hz, analysis.duration_s / 3600
         cpu_s = sum(seconds for stage, seconds in analysis.cpu_s.items() if stage != "reading")
@@ -98,27 +97,21 @@ def evaluate_folder(
     lead: str | None = None,
     out: Path | None = None,
     processes: int = 2,
-) -> list[RecordScore]:
-    """Score every annotated record of `folder`. `out` keeps what the analysis wrote. Raises `SetupError`."""
+) -> tuple[list[RecordScore], Skipped]:
+    """Score every annotated record of `folder`; damaged ones are left out by name. `out` keeps what the analysis wrote.
+
+    Raises `SetupError` when none can be scored.
+    """
     records = records_in(folder, reference)
     with tempfile.TemporaryDirectory(prefix="bedside-evaluate-") as scratch:
         place = out if out is not None else Path(scratch)
         jobs = [Job(record, reference, given, given_dir or folder, lead, place) for record in records]
-        if processes <= 1 or len(jobs) == 1:
-            return [run_job(job) for job in jobs]
-        context = multiprocessing.get_context("spawn")
-        try:
-            with ProcessPoolExecutor(processes, mp_context=context) as pool:
-                return list(pool.map(run_job, jobs))
-        except BrokenProcessPool as error:
-            raise SetupError(
-                "an evaluating process ended before its record was done", hint="free memory, or use --processes 1"
-            ) from error
+        return attempted(run_job, jobs, lambda job: job.record.name, processes)
 
 
-def summary(scores: Sequence[RecordScore]) -> dict[str, Json]:
+def summary(scores: Sequence[RecordScore], skipped: Sequence[tuple[str, str]] = ()) -> dict[str, Json]:
     """Everything as one JSON document: per record, gross, average, jitter, cost and the independent check."""
-    whole = sum((one.whole for one in scores), Tally())
+    total = sum((one.whole for one in scores), Tally())
     later = sum((one.later for one in scores), Tally())
     other = [sum(one.independent[k] for one in scores) for k in range(3)]
     costs = [one.cpu_s for one in scores if one.cpu_s is not None]
@@ -131,14 +124,15 @@ def summary(scores: Sequence[RecordScore]) -> dict[str, Json]:
             "paced records count for QRS only"
         ),
         "records": [_row(one) for one in scores],
-        "gross": {"from_start": _tally(whole), "after_5_min": _tally(later)},
+        "gross": {"from_start": _tally(total), "after_5_min": _tally(later)},
         "average": {
             "from_start": _average([one.whole for one in scores]),
             "after_5_min": _average([one.later for one in scores]),
         },
         "intervals_95": {name: _bootstrap(scores, name) for name in ("veb", "sveb")},
         "without_dominant": {name: _without_dominant(scores, name) for name in ("veb", "sveb")},
-        "jitter_ms": _jitter(whole),
+        "jitter_ms": _jitter(total),
+        "skipped": [list(one) for one in skipped],
         "independent": {
             "matcher": "wfdb.processing.compare_annotations",
             "tp": other[0],
@@ -296,6 +290,8 @@ def as_table(document: dict[str, Any]) -> str:
         )
     if document["cpu_s_per_hour"] is not None:
         lines.append(f"CPU: {document['cpu_s_per_hour']:.2f} s for an hour of one lead at the recording's rate.")
+    if document["skipped"]:
+        lines += ["", as_line(document["skipped"])]
     return "\n".join(lines)
 
 

@@ -76,10 +76,10 @@ def beats(
     """Beats and their classes against the experts' of every record in FOLDER: the EC57 table."""
     from bedside.evaluate.beat_table import as_table, evaluate_folder, summary, write_figures
 
-    scores = evaluate_folder(
+    scores, skipped = evaluate_folder(
         folder, reference=reference, given=given, given_dir=ann_dir, lead=lead, out=out, processes=processes
     )
-    document = summary(scores)
+    document = summary(scores, skipped)
     if keep:
         who = f" --ann {given}" if given else ""
         write_figures(document, FIGURES, f"beats-{given}" if given else "beats", f"bedside evaluate beats DIR{who}")
@@ -209,13 +209,17 @@ def _told(document: dict[str, Json], table: str, name: str, as_json: bool, keep_
 @evaluate.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--processes", type=click.IntRange(1, 64), default=2, show_default=True)
+@click.option("--simulated", type=click.IntRange(0, 1000), default=24, show_default=True, help="Simulated hearts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--write", "keep", is_flag=True, help=f"Keep the figures in {FIGURES}/.")
-def rhythm(folder: Path, processes: int, as_json: bool, keep: bool) -> None:
-    """Rhythm episodes against the experts' of everything in FOLDER: fibrillation by duration, VT, VF, asystole."""
+def rhythm(folder: Path, processes: int, simulated: int, as_json: bool, keep: bool) -> None:
+    """Rhythm episodes against the experts' of everything in FOLDER: fibrillation by duration, VT, VF, asystole.
+
+    Beside it, marked as such, simulated hearts in rhythms that recordings hardly have.
+    """
     from bedside.evaluate.rhythm_table import as_table, evaluate_folder, write_figures
 
-    document = evaluate_folder(folder, processes, lambda line: click.echo(line, err=True))
+    document = evaluate_folder(folder, processes, lambda line: click.echo(line, err=True), simulated)
     if keep:
         write_figures(document, FIGURES, "bedside evaluate rhythm DIR")
     click.echo(json.dumps(document, indent=1) if as_json else as_table(document))

@@ -8,23 +8,21 @@ experts' rhythm (`afdb_rr.npz`). The edge: reads recordings, writes tables.
 from __future__ import annotations
 
 import json
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
-
-import numpy as np
+from typing import Any, Final
 
 from bedside.core.errors import SetupError
 from bedside.core.events import Alarm, Json, Rhythm
 from bedside.evaluate import rhythm as scoring
+from bedside.evaluate import rhythm_intervals, rhythm_synthetic
 from bedside.evaluate.analyze import Analysis, analyze
 from bedside.evaluate.beats import PACED
 from bedside.evaluate.rhythm import DangerTally, FibrillationTally, RhythmSpan, Said
+from bedside.evaluate.rhythm_intervals import pair, percent, span
+from bedside.evaluate.skipping import Skipped, as_line, attempted, whole
 from bedside.models import rhythm_cards, rhythm_train
-from bedside.signal import irregularity
 
 ALARM_LABELS: Final = {"a": "ASYS", "f": "VFL", "v": "VT"}
 ALARM_WINDOW_S: Final = 16.0
@@ -35,9 +33,6 @@ RAISED: Final = {
     "ventricular_fibrillation": "VFL",
     "asystole": "ASYS",
 }
-T = TypeVar("T")
-RATE_HZ: Final = 250.0  # of afdb_rr
-RR_S: Final = (0.2, 2.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,22 +55,13 @@ class AlarmScore:
     said: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class IntervalScore:
-    """One record of beat times: durations, and the odds and truth of every judged window."""
-
-    record: str
-    fibrillation: FibrillationTally
-    odds: np.ndarray[Any, np.dtype[np.float64]] = field(repr=False)
-    truth: np.ndarray[Any, np.dtype[np.bool_]] = field(repr=False)
-
-
 def annotated_record(path: Path) -> RecordRhythm:
     """One annotated record through the live path."""
     import wfdb
 
     marks: Any = wfdb.rdann(str(path), "atr")
     analysis = analyze(path)
+    whole(analysis.complete, analysis.fault)
     fs_hz = analysis.channel.rate_hz
     truth = scoring.spans_of(marks.sample.tolist(), marks.aux_note, analysis.n_samples, fs_hz)
     ours = [RhythmSpan(one.name, one.start_s, one.end_s or analysis.duration_s) for one in analysis.rhythm()]
@@ -125,75 +111,55 @@ def alarm_record(path: Path) -> AlarmScore | None:
     if label is None or not comments:
         return None
     analysis = analyze(path)
+    whole(analysis.complete, analysis.fault)
     from_s = analysis.duration_s - ALARM_WINDOW_S
     said = any(one.label == label and one.end_s > from_s for one in dangerous(analysis))
     return AlarmScore(path.name, label, any("True" in one for one in comments), said)
 
 
-def interval_records(path: Path) -> list[IntervalScore]:
-    """Beat times alone through the interval rule. Its line was fitted to these records: see `signal/README.md`."""
-    scores = []
-    with np.load(path, allow_pickle=False) as data:
-        for key in sorted(name for name in data.files if name.startswith("qrs_")):
-            record = key.removeprefix("qrs_")
-            notes = [str(one) for one in data[f"rl_{record}"]]
-            times = data[key].astype(np.int64)
-            truth = scoring.spans_of(data[f"rs_{record}"].tolist(), notes, int(times[-1]), RATE_HZ)
-            scores.append(_intervals(record, times, truth))
-    return scores
-
-
-def _intervals(record: str, times: np.ndarray[Any, np.dtype[np.int64]], truth: Sequence[RhythmSpan]) -> IntervalScore:
-    state, spans, odds, known = irregularity.IrregularityState(), [], [], []
-    for rr, end in zip(np.diff(times).tolist(), times[1:].tolist(), strict=True):
-        before = state
-        state = irregularity.expire(state, end, RATE_HZ)
-        if RR_S[0] < rr / RATE_HZ < RR_S[1]:
-            state = irregularity.step(state, rr / RATE_HZ, end, RATE_HZ)
-        if before.onset is not None and state.onset is None and state.ended is not None:
-            spans.append(RhythmSpan("AFIB", before.onset / RATE_HZ, state.ended / RATE_HZ))
-        if state.pending == 0 and state.evidence is not None and state.evidence is not before.evidence:
-            odds.append(state.evidence.odds)
-            known.append(state.ends[irregularity.WINDOW // 2] / RATE_HZ)
-    end_s = float(times[-1]) / RATE_HZ
-    if state.onset is not None:
-        spans.append(RhythmSpan("AFIB", state.onset / RATE_HZ, end_s))
-    starts = np.array([one.start_s for one in truth])
-    here = np.array([one.label for one in truth])[np.maximum(np.searchsorted(starts, known, "right") - 1, 0)]
-    asked = ~np.isin(here, list(scoring.AF_NEUTRAL))
-    return IntervalScore(
-        record, scoring.fibrillation(truth, spans, end_s), np.array(odds)[asked], (here == "AFIB")[asked]
-    )
-
-
 # ---------------------------------------------------------------------- folders
 
 
-def evaluate_folder(folder: Path, processes: int, say: Callable[[str], None]) -> dict[str, Json]:
-    """Everything that `folder` and its sub-folders hold. Raises `SetupError` when that is nothing."""
+def evaluate_folder(folder: Path, processes: int, say: Callable[[str], None], simulated: int = 0) -> dict[str, Json]:
+    """Everything that `folder` and its sub-folders hold, and `simulated` hearts for each dangerous rhythm beside it.
+
+    Damaged records are left out by name. Raises `SetupError` when nothing is there, or nothing that can be scored.
+    """
     if not folder.is_dir():
         raise SetupError(f"{folder}: no such folder", hint="give a folder of annotated records")
     document: dict[str, Json] = {}
+    skipped: Skipped = []
     for place in (folder, *sorted(one for one in folder.iterdir() if one.is_dir())):
         annotated = [one.with_suffix("") for one in sorted(place.glob("*.hea")) if one.with_suffix(".atr").is_file()]
         if annotated and _has_rhythm(annotated):
             say(f"{place.name}: {len(annotated)} annotated records")
-            document["records"] = records_summary(_mapped(annotated_record, annotated, processes))
+            scores, damaged = attempted(annotated_record, annotated, lambda one: one.name, processes)
+            document["records"] = records_summary(scores)
+            skipped += damaged
         if (place / "REFERENCE.csv").is_file():
             say(f"{place.name}: strips, cross-validated")
             document["strips"] = strips_summary(place)
         alarms = [one.with_suffix("") for one in sorted(place.glob("[afv][0-9]*[ls].hea"))]
         if alarms:
             say(f"{place.name}: {len(alarms)} alarms of asystole, VF and VT")
-            document["alarms"] = alarms_summary([one for one in _mapped(alarm_record, alarms, processes) if one])
+            verdicts, damaged = attempted(alarm_record, alarms, lambda one: one.name, processes)
+            document["alarms"] = alarms_summary([one for one in verdicts if one])
+            skipped += damaged
         if (place / "afdb_rr.npz").is_file():
             say(f"{place.name}: beat times")
-            document["intervals"] = intervals_summary(interval_records(place / "afdb_rr.npz"))
+            document["intervals"] = rhythm_intervals.summary(rhythm_intervals.interval_records(place / "afdb_rr.npz"))
+        if (place / "nsrdb.npz").is_file():
+            say(f"{place.name}: beat times of healthy people")
+            document["normal"] = rhythm_intervals.normal_summary(rhythm_intervals.normal_records(place / "nsrdb.npz"))
     if not document:
         raise SetupError(
             f"{folder}: no records with rhythm annotations, strips, alarms or beat times",
             hint="give a folder with .atr annotations, REFERENCE.csv, Challenge 2015 records or afdb_rr.npz",
         )
+    if simulated:
+        say(f"{simulated} simulated hearts for each dangerous rhythm")
+        document["simulated"] = rhythm_synthetic.evaluate(simulated)
+    document["skipped"] = [list(one) for one in skipped]
     return document
 
 
@@ -203,13 +169,6 @@ def _has_rhythm(records: Sequence[Path]) -> bool:
     return any(
         note.startswith("(") for path in records for note in (wfdb.rdann(str(path), "atr").aux_note or []) if note
     )
-
-
-def _mapped(work: Callable[[Path], T], paths: Sequence[Path], processes: int) -> list[T]:
-    if processes <= 1 or len(paths) == 1:
-        return [work(path) for path in paths]
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(work, paths))
 
 
 # ---------------------------------------------------------------------- summaries
@@ -240,12 +199,23 @@ def records_summary(scores: Sequence[RecordRhythm]) -> dict[str, Json]:
             "average_precision": _mean([one.fibrillation.precision for one in with_af]),
         },
         "records_without_af": others.facts(),
+        "without_dominant": _without_dominant(counted),
         "intervals_95": {
-            "sensitivity": _span([(one.fibrillation.both_s, one.fibrillation.truth_s) for one in counted]),
-            "precision": _span([(one.fibrillation.both_s, one.fibrillation.said_s) for one in counted]),
+            "sensitivity": span([(one.fibrillation.both_s, one.fibrillation.truth_s) for one in counted]),
+            "precision": span([(one.fibrillation.both_s, one.fibrillation.said_s) for one in counted]),
         },
         "danger": danger.facts(),
     }
+
+
+def _without_dominant(counted: Sequence[RecordRhythm]) -> Json:
+    """Gross figures without the record that fibrillates longest; None where fewer than two do."""
+    with_af = [one for one in counted if one.fibrillation.truth_s > 0]
+    if len(with_af) < 2:
+        return None
+    longest = max(with_af, key=lambda one: one.fibrillation.truth_s)
+    rest = sum((one.fibrillation for one in counted if one is not longest), FibrillationTally())
+    return {"record": longest.record, **rest.facts()}
 
 
 def strips_summary(folder: Path) -> dict[str, Json]:
@@ -275,29 +245,6 @@ def alarms_summary(scores: Sequence[AlarmScore]) -> dict[str, Json]:
     return summary
 
 
-def intervals_summary(scores: Sequence[IntervalScore]) -> dict[str, Json]:
-    """AUC over windows, and durations at the operating point, by the shipped line (fitted to these records)."""
-    odds = np.concatenate([one.odds for one in scores])
-    truth = np.concatenate([one.truth for one in scores])
-    auc = scoring.area_under_curve(odds, truth)
-    total = sum((one.fibrillation for one in scores), FibrillationTally())
-    return {
-        "records": len(scores),
-        "auc": None if auc is None else round(auc, 4),
-        "gross": total.facts(),
-        "intervals_95": {
-            "sensitivity": _span([(one.fibrillation.both_s, one.fibrillation.truth_s) for one in scores]),
-            "precision": _span([(one.fibrillation.both_s, one.fibrillation.said_s) for one in scores]),
-        },
-        "note": "the shipped line was fitted to these records; left out in turn: see signal/README.md",
-    }
-
-
-def _span(parts: Sequence[tuple[float, float]]) -> Json:
-    found = scoring.bootstrap(parts)
-    return None if found is None else list(found)
-
-
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return round(sum(known) / len(known), 4) if known else None
@@ -308,8 +255,16 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def as_table(document: dict[str, Any]) -> str:
     """The document for people: Markdown."""
-    parts = {"records": _records_table, "intervals": _intervals_table, "strips": _strips_table, "alarms": _alarms_table}
-    return "\n\n".join(make(document[name]) for name, make in parts.items() if name in document)
+    parts: dict[str, Callable[[Any], str]] = {
+        "records": _records_table,
+        "intervals": rhythm_intervals.as_table,
+        "normal": rhythm_intervals.normal_as_table,
+        "strips": _strips_table,
+        "alarms": _alarms_table,
+        "simulated": rhythm_synthetic.as_table,
+        "skipped": as_line,
+    }
+    return "\n\n".join(make(document[name]) for name, make in parts.items() if document.get(name))
 
 
 def _records_table(part: dict[str, Any]) -> str:
@@ -325,15 +280,17 @@ def _records_table(part: dict[str, Any]) -> str:
         if row["af"]["truth_s"] or row["af"]["said_s"]
     ]
     rows += [("gross", part["gross"]), ("records with AF", part["records_with_af"])]
+    if part["without_dominant"] is not None:
+        rows += [(f"gross without {part['without_dominant']['record']}", part["without_dominant"])]
     rows += [("records without", part["records_without_af"])]
     lines += [_af_line(name, facts) for name, facts in rows]
     danger, among = part["danger"], part["records_with_af"]
     lines += [
         "",
         f"{part['rules'][0].upper()}{part['rules'][1:]}.",
-        f"Average over {among['records']} records with AF: Se {_percent(among['average_sensitivity'])} %, "
-        f"+P {_percent(among['average_precision'])} %. 95 % over patients: Se "
-        f"{_pair(part['intervals_95']['sensitivity'])}, +P {_pair(part['intervals_95']['precision'])}.",
+        f"Average over {among['records']} records with AF: Se {percent(among['average_sensitivity'])} %, "
+        f"+P {percent(among['average_precision'])} %. 95 % over patients: Se "
+        f"{pair(part['intervals_95']['sensitivity'])}, +P {pair(part['intervals_95']['precision'])}.",
         f"Onset of sustained episodes, ours minus the experts': {_quartiles(part['gross']['onset_late_s'])}; "
         f"end: {_quartiles(part['gross']['end_late_s'])}.",
         "",
@@ -349,18 +306,8 @@ def _records_table(part: dict[str, Any]) -> str:
 
 def _af_line(name: str, facts: dict[str, Any]) -> str:
     cells = [name, f"{facts['truth_s']:.0f}", f"{facts['said_s']:.0f}"]
-    cells += [_percent(facts[key]) for key in ("sensitivity", "precision", "specificity")]
+    cells += [percent(facts[key]) for key in ("sensitivity", "precision", "specificity")]
     return "| " + " | ".join([*cells, _of(facts["episodes"]), _of(facts["sustained"])]) + " |"
-
-
-def _intervals_table(part: dict[str, Any]) -> str:
-    gross, spans = part["gross"], part["intervals_95"]
-    return (
-        f"## Beat times alone, {part['records']} records\n\nAUC {part['auc']}; by duration Se "
-        f"{_percent(gross['sensitivity'])} % ({_pair(spans['sensitivity'])}), +P {_percent(gross['precision'])} % "
-        f"({_pair(spans['precision'])}), specificity {_percent(gross['specificity'])} %; episodes of 30 s or more: "
-        f"{_of(gross['sustained'])}. {part['note'][0].upper()}{part['note'][1:]}."
-    )
 
 
 def _strips_table(part: dict[str, Any]) -> str:
@@ -377,7 +324,15 @@ def _strips_table(part: dict[str, Any]) -> str:
     lines += [
         f"| {name} | " + " | ".join(str(row[one]) for one in "NAO~") + " |" for name, row in part["confusion"].items()
     ]
+    lines += ["", "Reliability of the likeliest label's probability (bar: share that was right):", ""]
+    lines += ["| strips | mean probability | share right | |", "| --- | --- | --- | --- |"]
+    lines += [f"| {n} | {given:.2f} | {right:.2f} | {bar(right)} |" for n, given, right in part["reliability"]]
     return "\n".join(lines)
+
+
+def bar(share: float) -> str:
+    """A share as a bar of at most twenty blocks."""
+    return "█" * round(20 * share)
 
 
 def _alarms_table(part: dict[str, Any]) -> str:
@@ -397,14 +352,6 @@ def _alarms_table(part: dict[str, Any]) -> str:
 
 def _of(pair: Sequence[int]) -> str:
     return f"{pair[0]} of {pair[1]}"
-
-
-def _pair(pair: Sequence[float] | None) -> str:
-    return "–" if pair is None else f"{100 * pair[0]:.1f} to {100 * pair[1]:.1f} %"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f}"
 
 
 def _quartiles(facts: dict[str, float] | None) -> str:

@@ -1,0 +1,242 @@
+"""Statistics against a small autoencoder: "this is not how this patient was", at the same rate of false alarms.
+
+    python models/experiments/anomaly_nets.py DIR [CACHE]
+
+DIR holds `beat_labels/nsrdb.npz` (18 healthy people, a day of beats each) and `mitdb` (for the average QRS of each
+minute, through the live path; kept in CACHE, a .npz, when that is named). A day's heart rate, short-term variability
+and ventricular beats are real; its QRS width and size are runs of minutes of one MIT-BIH patient each, end to end, so
+they wander as real ones do but know nothing of the day's heart rate. Every contender gets the same five numbers, sees
+a patient's own past alone, and says a change after five minutes of it. Contenders with a threshold get it from the
+other patients (six folds of three), so that they would have as many false alarms there as the shipped statistics.
+
+The autoencoder (30 numbers: six five-minute medians of five quantities, in the patient's own spreads; 16, 6, 16
+hidden) is scikit-learn's in float: int8 can only lose by it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bedside.models import anomaly
+
+Floats = npt.NDArray[np.float64]
+QUANTITIES = ("heart_rate", "variability", "ventricular_rate", "qrs_width", "qrs_size")
+FLOORS = np.array([3.0, 0.15, 1.0, 5.0, 0.06])
+RATE_HZ = 128.0
+KNOWN_MIN, RECENT, BACK = anomaly.KNOWN_MIN, anomaly.RECENT, anomaly.BACK
+LAGS = (0, 5, 10, 15, 20, 25)
+AT, LASTS = 720, 30
+CLIP = 12.0
+N_FOLDS = 6
+CHANGES: dict[str, Floats] = {
+    "rate +22/min": np.array([22.0, 0, 0, 0, 0]),
+    "rate +40/min": np.array([40.0, 0, 0, 0, 0]),
+    "ventricular beats +10/min": np.array([0, 0, 10.0, 0, 0]),
+    "QRS wider by 30 ms": np.array([0, 0, 0, 30.0, 0]),
+    "QRS smaller by 0.6 mV": np.array([0, 0, 0, 0, -0.6]),
+    "irregular (variability x 4)": np.array([0, np.log(4.0), 0, 0, 0]),
+    "several, each small: +15/min, +18 ms, -0.3 mV, +4 V/min": np.array([15.0, 0, 4.0, 18.0, -0.3]),
+}
+
+
+def days(folder: Path, shapes: dict[str, Floats]) -> list[Floats]:
+    """By patient: (minutes, 5), NaN where fewer than 20 intervals were seen."""
+    found = []
+    with np.load(folder / "beat_labels" / "nsrdb.npz", allow_pickle=False) as data:
+        names = sorted(name.removeprefix("t_") for name in data.files if name.startswith("t_"))
+        for number, record in enumerate(names):
+            symbols = data[f"s_{record}"]
+            beat = np.isin(symbols, [ord(one) for one in "NSVF"])
+            times_s = np.cumsum(data[f"t_{record}"].astype(np.int64))[beat] / RATE_HZ
+            wide = symbols[beat][1:] == ord("V")
+            rr_s, minute = np.diff(times_s), (times_s[1:] / 60).astype(np.int64)
+            day = np.full((int(minute.max()) + 1, 5), np.nan)
+            good = (rr_s > 0.3) & (rr_s < 2.0)
+            for one in np.unique(minute).tolist():
+                inside = minute == one
+                rr = rr_s[inside & good]
+                if rr.size > 20:
+                    steps = np.sqrt(np.mean(np.diff(rr) ** 2))
+                    day[one, :3] = 60 / rr.mean(), np.log(max(steps, 0.004)), float(wide[inside].sum())
+            day[:, 3:] = _end_to_end(shapes, day.shape[0], np.random.default_rng(number))
+            found.append(day)
+    return found
+
+
+def _end_to_end(shapes: dict[str, Floats], n: int, rng: np.random.Generator) -> Floats:
+    """One patient's minutes, forwards and backwards in turn, so that there is no jump."""
+    one = shapes[sorted(shapes)[int(rng.integers(len(shapes)))]]
+    there_and_back = np.concatenate([one, one[::-1]])
+    repeated: Floats = np.resize(there_and_back, (n, 2))
+    return repeated
+
+
+def shapes_of(folder: Path, cache: Path | None) -> dict[str, Floats]:
+    """Width (ms) and size (mV) of the average QRS of each minute, by record: the findings that the watch hears."""
+    if cache is not None and cache.is_file():
+        with np.load(cache, allow_pickle=False) as data:
+            return {name: data[name] for name in data.files}
+    from bedside.core.events import Finding
+    from bedside.evaluate.analyze import analyze
+
+    found = {}
+    for path in sorted((folder / "mitdb").glob("*.hea")):
+        said = [event for event in analyze(path).events if isinstance(event, Finding) and event.kind == "qrs_shape"]
+        rows: Any = [[event.evidence["qrs_width_ms"], event.evidence["qrs_mv"]] for event in said]
+        if len(rows) >= 15:
+            found[path.stem] = np.array(rows, dtype=np.float64)
+    if cache is not None:
+        np.savez(cache, **found)
+    return found
+
+
+def spreads(day: Floats) -> Floats:
+    """Each minute's five-minute medians in the patient's own spreads, (minutes, 5); NaN before two hours are known.
+
+    Strange minutes (beyond four spreads) are not learned, as in `bedside.models.anomaly`; what lasts six hours is.
+    """
+    z = np.full(day.shape, np.nan)
+    known: list[Floats] = []
+    strange = 0
+    for minute in range(RECENT, day.shape[0]):
+        recent = day[minute - RECENT + 1 : minute + 1]
+        if np.isnan(recent).any():
+            continue
+        now = np.median(recent, axis=0)
+        if len(known) >= KNOWN_MIN:
+            past = np.array(known[-anomaly.KEPT :])
+            level = np.median(past, axis=0)
+            spread = np.maximum(1.4826 * np.median(np.abs(past - level), axis=0), FLOORS)
+            z[minute] = (now - level) / spread
+            strange = strange + 1 if np.abs(z[minute]).max() >= anomaly.SPREADS else 0
+        if minute % RECENT == 0 and (strange == 0 or strange > anomaly.TAKEN_IN_AFTER):
+            known.append(now)
+    return z
+
+
+def windows(z: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Rows of six medians of five quantities (n, 30), and the minute each ends in."""
+    minutes = [
+        minute for minute in range(LAGS[-1], z.shape[0]) if not np.isnan(z[[minute - lag for lag in LAGS]]).any()
+    ]
+    rows = np.array([z[[minute - lag for lag in LAGS]].ravel() for minute in minutes]).reshape(-1, 30)
+    return np.clip(rows, -CLIP, CLIP), np.array(minutes, dtype=np.int64)
+
+
+def begins(score: Floats, limit: float) -> list[int]:
+    """Minutes in which a change is said: five minutes at the limit; it ends after five under seven tenths of it."""
+    said, on, run = [], False, 0
+    for minute, value in enumerate(score.tolist()):
+        against = value >= limit if not on else value < BACK * limit
+        run = run + 1 if against else 0
+        if run >= RECENT:
+            on, run = not on, 0
+            if on:
+                said.append(minute)
+    return said
+
+
+def scored(score: Floats, minutes: npt.NDArray[np.int64], n: int) -> Floats:
+    full = np.full(n, -1.0)
+    full[minutes] = score
+    return full
+
+
+def limit_for(scores: list[Floats], per_day: float) -> float:
+    """The threshold at which these patients have `per_day` false alarms a day."""
+    n_days = sum(float(np.sum(one >= 0)) for one in scores) / 1440
+    candidates = np.unique(np.quantile(np.concatenate(scores), np.linspace(0.5, 1.0, 200)))
+    for limit in candidates.tolist():
+        if limit > 0 and sum(len(begins(one, limit)) for one in scores) <= per_day * n_days:
+            return float(limit)
+    return float(candidates[-1]) + 1e-9
+
+
+def shipped_statistics(day: Floats, names: tuple[str, ...] = QUANTITIES) -> list[int]:
+    """What `bedside.models.anomaly` says of the quantities that it follows (no variability)."""
+    said = []
+    for name in names:
+        if name not in anomaly.QUANTITIES:
+            continue
+        usual, column = anomaly.Usual(), QUANTITIES.index(name)
+        for minute, value in enumerate(day[:, column].tolist()):
+            if value == value:  # no NaN
+                usual, change = anomaly.step(usual, name, minute, value, True)
+                if change is not None and change.on:
+                    said.append(minute)
+    return said
+
+
+def changed(day: Floats, by: Floats) -> Floats:
+    other = day.copy()
+    other[AT : AT + LASTS] += by
+    return other
+
+
+def seen(said: list[int]) -> bool:
+    return any(AT <= minute <= AT + LASTS + RECENT for minute in said)
+
+
+Scorer = Callable[[Floats], Floats]
+
+
+def contenders(train: list[Floats]) -> dict[str, Scorer]:
+    """Scores of windows (n, 30) -> (n,), fitted to the training patients' days."""
+    from sklearn.neural_network import MLPRegressor
+
+    rows = np.concatenate([windows(z)[0] for z in train])
+    inverse = np.linalg.pinv(np.cov(rows[:, :5].T) + 0.1 * np.eye(5))
+    net = MLPRegressor((16, 6, 16), activation="relu", alpha=1e-3, max_iter=60, random_state=7, early_stopping=True)
+    lesson = rows[:: max(rows.shape[0] // 20_000, 1)]
+    net.fit(lesson + np.random.default_rng(7).normal(0, 0.2, lesson.shape), lesson)
+    return {
+        "largest spread": lambda x: np.abs(x[:, :5]).max(axis=1),
+        "Mahalanobis distance": lambda x: np.sqrt(np.einsum("ni,ij,nj->n", x[:, :5], inverse, x[:, :5])),
+        "autoencoder": lambda x: np.sqrt(np.mean((net.predict(x) - x) ** 2, axis=1)),
+    }
+
+
+def main(folder: Path, cache: Path | None) -> None:
+    shapes = shapes_of(folder, cache)
+    people = days(folder, shapes)
+    z = [spreads(day) for day in people]
+    n_days = sum(float(np.sum(~np.isnan(one[:, 0]))) for one in z) / 1440
+    alarms: dict[str, int] = {"shipped statistics": sum(len(shipped_statistics(day)) for day in people)}
+    per_day = alarms["shipped statistics"] / n_days
+    hits: dict[tuple[str, str], int] = {
+        ("shipped statistics", change): sum(seen(shipped_statistics(changed(day, by))) for day in people)
+        for change, by in CHANGES.items()
+    }
+    for fold in range(N_FOLDS):
+        held = [number for number in range(len(people)) if number % N_FOLDS == fold]
+        train = [one for number, one in enumerate(z) if number not in held]
+        for name, scorer in contenders(train).items():
+
+            def of(one: Floats, scorer: Scorer = scorer) -> Floats:
+                rows, minutes = windows(one)
+                return scored(scorer(rows), minutes, one.shape[0]) if minutes.size else np.full(one.shape[0], -1.0)
+
+            limit = limit_for([of(one) for one in train], per_day)
+            for number in held:
+                alarms[name] = alarms.get(name, 0) + len(begins(of(z[number]), limit))
+                for change, by in CHANGES.items():
+                    found = seen(begins(of(spreads(changed(people[number], by))), limit))
+                    hits[name, change] = hits.get((name, change), 0) + found
+    names = list(alarms)
+    sys.stdout.write(f"{len(people)} people, {n_days:.1f} judged days, {len(shapes)} patients' QRS\n\n")
+    sys.stdout.write("| | " + " | ".join(names) + " |\n" + "| --- " * (len(names) + 1) + "|\n")
+    rates = [f"{alarms[name] / n_days:.2f}" for name in names]
+    sys.stdout.write("| false alarms a day | " + " | ".join(rates) + " |\n")
+    for change in CHANGES:
+        row = [f"{hits[name, change]} of {len(people)}" for name in names]
+        sys.stdout.write(f"| {change} | " + " | ".join(row) + " |\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)
