@@ -164,3 +164,18 @@ def test_limits_of_a_patients_own_are_marked(page: Page) -> None:
         return [...marked, view.limits.classList.contains("own")];
     """
     assert run(page, "numbers", body) == [True, "130", False]
+
+
+def test_the_line_of_completeness_says_what_is_missing_and_never_rounds_up_to_whole(page: Page) -> None:
+    body = """
+        const hours = [{ hour_us: 0, share: 0.9994, lost_s: { link_lost: 600, packets_lost: 2 } },
+                       { hour_us: 3600e6, share: null, lost_s: { link_lost: 30 } }];
+        const [words] = m.completenessText({ since_us: 0, share: 0.99949, missing_s: 640, hours });
+        const [whole, list] = m.completenessText({ since_us: 0, share: 1, missing_s: 0, hours });
+        const shares = list.split("\\n").map((one) => one.slice(9));
+        return [words.split(": ").slice(1).join(": "), whole.split(": ")[1], shares];
+    """
+    words, whole, hours = run(page, "completeness", body)
+    assert words == "99.9 %, missing 10 min 40 s (link lost 10 min 30 s, packets lost 2 s)"
+    assert whole == "100 %"
+    assert hours == ["99.9 %", "---"]

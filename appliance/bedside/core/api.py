@@ -119,6 +119,23 @@ class WearableView(TypedDict):
     reason: str | None
 
 
+class HourView(TypedDict):
+    """How much of an hour's ECG came. `lost_s` by cause, as far as it was declared."""
+
+    hour_us: int
+    share: float | None  # 0 to 1; null: monitored for too short a time to say
+    lost_s: dict[str, float]
+
+
+class CompletenessView(TypedDict):
+    """How much of the ECG came since `since_us`, at most a day ago."""
+
+    since_us: int
+    share: float | None
+    missing_s: float
+    hours: list[HourView]  # oldest first, the last one is not over
+
+
 class PatientView(TypedDict):
     """A tile's worth of one patient."""
 
@@ -135,6 +152,7 @@ class PatientView(TypedDict):
     alarms: list[AlarmView]  # most urgent first
     limits_changed: NotRequired[bool]  # there and true when her limits are not the preset's
     wearables: list[WearableView]
+    completeness: NotRequired[CompletenessView]
     newest_sample_us: int | None
     stored_us: int | None  # everything up to here is on disk
 

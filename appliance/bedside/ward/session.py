@@ -175,7 +175,7 @@ class PatientSession:
     def _take(self, item: Item) -> None:
         if isinstance(item, Block):
             self._sink.block(item)
-            self.board.stream(item.stream, item.end_us)
+            self.board.samples(item)
         self._give(self._watch.feed(item))
 
     def _give(self, output: WatchOutput) -> None:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from bedside.core.api import AlarmView, NumericView, PatientView, SignalView, WearableView
 from bedside.core.codes import FACTS, Code, StreamKind
-from bedside.core.events import Alarm, Event, Evidence, Finding, Link, Numeric, Quality, Rhythm, RhythmLabel
+from bedside.core.events import Alarm, Event, Evidence, Finding, Link, Numeric, Quality, Rhythm, RhythmLabel, StreamGap
 from bedside.core.ports import Patient
-from bedside.core.samples import LinkState, StreamInfo, Validity
+from bedside.core.samples import Block, LinkState, StreamInfo, Validity
 from bedside.core.time import US_PER_S
+from bedside.ward.completeness import Completeness
 
 Limits = Mapping[Code, tuple[float | None, float | None]]
 
@@ -91,6 +92,7 @@ class PatientBoard:
         self._signals: dict[str, _Signal] = {}
         self._wearables = {wearable: _Wearable(wearable, name) for wearable, name in wearable_names.items()}
         self._rhythms: dict[RhythmLabel, Rhythm] = {}  # open episodes
+        self._completeness = Completeness()
 
     def add_wearable(self, wearable: str, name: str) -> None:
         """A wearable was paired while she is watched."""
@@ -110,6 +112,12 @@ class PatientBoard:
         """Samples of a stream arrived, the newest at `newest_us`."""
         signal = self._signals.setdefault(info.id, _Signal(info))
         signal.newest_us = max(newest_us, signal.newest_us or 0)
+
+    def samples(self, block: Block) -> None:
+        """Samples arrived: they are there for the count of what did not."""
+        self.stream(block.stream, block.end_us)
+        if block.stream.kind is StreamKind.ECG:
+            self._completeness.block(block)
 
     def event(self, event: Event) -> None:
         """Take in what the monitor said."""
@@ -134,6 +142,10 @@ class PatientBoard:
                     self._rhythms[event.label] = event
                 else:
                     self._rhythms.pop(event.label, None)
+            case StreamGap():
+                signal_of = self._signals.get(event.stream or "")
+                if event.end_us is not None and signal_of is not None and signal_of.info.kind is StreamKind.ECG:
+                    self._completeness.gap(event.cause, event.start_us, event.end_us)
             case Link() if event.wearable in self._wearables:
                 wearable = self._wearables[event.wearable]
                 wearable.link, wearable.reason = event.state, event.reason
@@ -153,7 +165,7 @@ class PatientBoard:
         codes = [*SHOWN, *(code for code in self._numerics if code not in SHOWN)]
         waiting = not any(signal.newest_us for signal in self._signals.values())
         ecg_usable = any(s.usable for s in self._signals.values() if s.info.kind is StreamKind.ECG)
-        return PatientView(
+        view = PatientView(
             id=self.patient.id,
             name=self.patient.name,
             bed=self.patient.bed,
@@ -170,6 +182,10 @@ class PatientBoard:
             newest_sample_us=self.newest_us(),
             stored_us=stored_us,
         )
+        completeness = self._completeness.view(now_us)
+        if self._completeness.measured:
+            view["completeness"] = completeness
+        return view
 
     def _rhythm(self) -> str | None:
         """The label of the open episode that matters most: a dangerous one runs beside the base rhythm."""

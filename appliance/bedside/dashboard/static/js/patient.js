@@ -2,6 +2,7 @@
 import { alarmBlock } from "./alarm-block.js";
 import { ask } from "./api.js";
 import { EventList, LISTED, timeText } from "./events.js";
+import { completenessText } from "./completeness.js";
 import { BEAT_TEXT, el, evidenceRow, icon, put, RHYTHM_TEXT, reasonText, sentence, show, timerText } from "./format.js";
 import { drawGrid, drawMillivolt, fitCanvas } from "./grid.js";
 import { Live } from "./live.js";
@@ -56,6 +57,7 @@ class PatientPage {
     this.score = new ScoreCard(id);
     this.marks = el("canvas", { class: "marks-canvas", "aria-hidden": "true" });
     this.delay = el("p", { class: "delay" });
+    this.complete = el("p", { class: "delay complete", hidden: true });
     this.numbers = NUMBERS.map(([code, name, shape]) => new NumberView(code, name, shape));
     this.pressure = new PressureView();
     this.alarmList = el("ul", { class: "alarm-list" });
@@ -72,7 +74,7 @@ class PatientPage {
       { class: "patient-grid" },
       el("header", { class: "patient-head" }, this.bed, this.name, this.simulated, this.rhythm, this.quality, this.signs, el("nav", { class: "patient-nav", "aria-label": "This patient" }, el("a", { href: `/patient/${encodeURIComponent(id)}/history` }, "History and trends"), el("a", { href: `/patient/${encodeURIComponent(id)}/limits` }, "Limits and standby"))),
       this.state,
-      el("section", { class: "strips card", "aria-label": "Live waves" }, this.ecg.element, this.marks, this.moreLeads, this.pleth.element, this.delay),
+      el("section", { class: "strips card", "aria-label": "Live waves" }, this.ecg.element, this.marks, this.moreLeads, this.pleth.element, this.delay, this.complete),
       el("section", { class: "numbers card", "aria-label": "Vital signs" }, ...this.numbers.map((view) => view.element), this.pressure.element),
       this.review,
       el("div", { class: "side" }, el("section", { class: "alarms card", "aria-label": "Open alarms" }, el("h2", {}, "Open alarms"), this.alarmNone, this.alarmList), this.score.element),
@@ -119,6 +121,12 @@ class PatientPage {
     put(this.delay, `Drawn ${(this.live.playout(id).delayMs / 1000).toFixed(2)} s behind the wearable · not to scale until this screen is calibrated`);
     this.numbers.forEach((view, place) => view.update(numeric(patient, NUMBERS[place][0])));
     this.pressure.update(patient);
+    show(this.complete, Boolean(patient.completeness));
+    if (patient.completeness) {
+      const [words, hours] = completenessText(patient.completeness);
+      put(this.complete, words);
+      this.complete.title = hours;
+    }
     this.alarms(patient, boxMs);
   }
 
