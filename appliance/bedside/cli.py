@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decode": ("bedside.ble.cli:decode", "Decode one characteristic's bytes, as the gateway would."),
     "records": ("bedside.records.cli:records", "Look after the encrypted records."),
     "operator": ("bedside.operator.cli:operator", "The network operator's side: what it received and verified."),
+    "attestation": ("bedside.operator.anyone:attestation", "For anybody: check an operator's payments again."),
     "auditor": ("bedside.auditor.cli:auditor", "The care site's own check of the work that the network is told of."),
     "recipient": ("bedside.network.cli:recipient", "The care team elsewhere: open sealed alerts."),
     "doctor": ("bedside.provisioning.doctor:doctor", "What is wrong with this box, and what to do."),

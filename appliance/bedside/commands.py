@@ -27,6 +27,7 @@ HOME_OPTION = click.option(
     "--home", type=click.Path(path_type=Path), help="Data folder (default: BEDSIDE_HOME, or the user's data folder)."
 )
 PORTS_TRIED = 20
+CONSOLE_PORT = 8461  # of the demonstration's operator
 
 
 def _place(home: Path | None, demonstration: bool) -> Home:
@@ -101,7 +102,8 @@ def run(
         for replay in replays:
             open_recording(replay).primary()  # a bad one is said here, before anything is started
     chosen = _free_port(settings.host, settings.port, given=port is not None or "BEDSIDE_PORT" in os.environ)
-    asyncio.run(_run(place, settings, virtual, demo, replays, speed, chosen, no_browser))
+    console = _free_port("127.0.0.1", CONSOLE_PORT, given=False) if virtual else None
+    asyncio.run(_run(place, settings, virtual, demo, replays, speed, chosen, console, no_browser))
 
 
 async def _run(
@@ -112,6 +114,7 @@ async def _run(
     replays: tuple[Path, ...],
     speed: float,
     port: int,
+    console: int | None,
     no_browser: bool,
 ) -> None:
     from bedside.dashboard.access import new_link
@@ -122,7 +125,7 @@ async def _run(
     click.echo("Adjunct monitoring for adults: never the sole alarm, not for paced patients.\n")
     if virtual:
         _audit_itself(home)
-    supervisor = Supervisor(home, _children(home, settings, virtual, demo, replays, speed, port), click.echo)
+    supervisor = Supervisor(home, _children(home, settings, virtual, demo, replays, speed, port, console), click.echo)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, supervisor.stop.set)
@@ -132,6 +135,8 @@ async def _run(
             link = new_link(home, settings.host, port)
             click.echo(f"\n  Open   {click.style(link, bold=True)}")
             click.echo("         (the link works once; `bedside sign-in` prints another)")
+            if console is not None:
+                click.echo(f"  Network operator's console   http://127.0.0.1:{console}/")
             click.echo(f"  Data   {home.path}")
             click.echo("  Stop   Ctrl-C\n")
             if (
@@ -148,7 +153,14 @@ async def _run(
 
 
 def _children(
-    home: Home, settings: Settings, virtual: bool, demo: bool, replays: tuple[Path, ...], speed: float, port: int
+    home: Home,
+    settings: Settings,
+    virtual: bool,
+    demo: bool,
+    replays: tuple[Path, ...],
+    speed: float,
+    port: int,
+    console: int | None,
 ) -> list[Child]:
     from bedside.supervisor import Child, gateway_answers
 
@@ -160,10 +172,13 @@ def _children(
         gateway += ["--replay", str(replay)]
     operator_socket = home.operator / "operator.sock"
     operator = ["operator", "run", *at, "--epoch-s", str(settings.epoch_s), "--offer-token", str(home.operator_token)]
-    auditors = []
+    others = []
     if virtual:
         operator += ["--trust-auditor", str(home.auditor / "auditor-public.json")]
-        auditors.append(Child("auditor", ["auditor", "run", *at, *time_options], (home.auditor / "audits.db").exists))
+        others.append(Child("auditor", ["auditor", "run", *at, *time_options], (home.auditor / "audits.db").exists))
+    if console is not None:
+        show = ["operator", "console", *at, "--port", str(console), "--epoch-s", str(settings.epoch_s), *time_options]
+        others.append(Child("console", show, lambda: _listens("127.0.0.1", console)))
     return [
         Child("operator", [*operator, *time_options], operator_socket.exists),
         Child("annunciator", ["annunciator", *at, *muted], home.annunciator_socket.exists, leashed=False),
@@ -173,7 +188,7 @@ def _children(
             ["dashboard", *at, "--host", settings.host, "--port", str(port)],
             lambda: _listens(settings.host, port),
         ),
-        *auditors,
+        *others,
     ]
 
 

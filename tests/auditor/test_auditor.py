@@ -34,7 +34,6 @@ from bedside.network.links import UnixLink
 from bedside.network.sender import NetworkSender, open_sender
 from bedside.operator.report import report
 from bedside.operator.service import OperatorService
-from bedside.operator.sink import OVER_BEDS
 from bedside.settings import Home
 
 pytestmark = pytest.mark.requirement("ATT-005")
@@ -219,23 +218,6 @@ def test_audits_of_a_site_that_the_operator_does_not_know_are_refused(tmp_path: 
             await world.until(3.5)
             assert ("auditor", None) in world.paid()
             assert (None, "site") not in world.paid()
-
-    in_virtual_time(main)
-
-
-def test_no_more_gateways_are_paid_than_the_site_has_licensed_beds(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with a_site(tmp_path) as world:
-            await world.until(2.5)
-            assert world.paid()[-1] == (None, "site")
-            newest = world.operator.sink.rows("SELECT epoch, auditor FROM statement ORDER BY number DESC LIMIT 1")[0]
-            world.operator.sink._db.execute(  # another of the site's gateways was first in the next epoch
-                "INSERT INTO statement (hash, kid, received_us, epoch, seq, refusal, payable, data, tier, auditor)"
-                " VALUES (x'01', x'02', 0, ?, 1, NULL, 1, x'', 'site', ?)",
-                (newest["epoch"] + 1, newest["auditor"]),
-            )
-            await world.until(3.5)
-            assert world.paid()[-1] == (None, OVER_BEDS)
 
     in_virtual_time(main)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from tests.attestation.attest_world import MEASURED, KeySigner
 
 from bedside.attestation.alert import Envelope, seal
+from bedside.attestation.audit import Subject as AuditSubject
+from bedside.attestation.audit import sign
 from bedside.attestation.exchange import (
     Ack,
     Enrolment,
@@ -54,6 +56,7 @@ class Box:
     measured: Measured = MEASURED
     seq: int = 0
     prev: bytes = GENESIS
+    root: bytes = bytes(32)
 
     async def ask(self, subject: Subject, message: bytes, message_id: str = "") -> Ack:
         request = Request(subject, message_id or secrets.token_hex(16), message)
@@ -63,14 +66,20 @@ class Box:
         enrolment = Enrolment(token, self.signer.public_key, self.sueid, self.measured)
         return await self.ask(Subject.ENROL, encode_enrolment(enrolment, self.signer))
 
-    async def statement(self, status: Status = Status.GAP, measured: Measured | None = None) -> bytes:
-        """The chain's next statement with the current beacon."""
+    async def statement(
+        self, status: Status = Status.GAP, measured: Measured | None = None, site: KeySigner | None = None
+    ) -> bytes:
+        """The chain's next statement with the current beacon, audited by `site` where it is given."""
         ack = await self.ask(Subject.BEACON, b"")
+        root = os.urandom(32)
+        subject = AuditSubject(self.sueid, ack.epoch - 1, self.root, ack.beacon)
+        audit = sign(subject, 0, True, site) if site is not None else None
+        self.root = root
         self.seq += 1
         statement = Statement(
             beacon=ack.beacon, cti=os.urandom(16), issued_s=1, operator="local", sueid=self.sueid, boot_count=1,
-            measured=measured or self.measured, work_root=os.urandom(32),
-            link=Link(self.seq, self.prev, ack.epoch, status),
+            measured=measured or self.measured, work_root=root,
+            link=Link(self.seq, self.prev, ack.epoch, status), audit=audit,
         )  # fmt: skip
         data = make(statement, self.signer)
         self.prev = statement_hash(data)

@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
 
 from bedside.attestation.audit import Audit, Subject
 from bedside.attestation.sign1 import decode, encode, key_id
@@ -27,6 +25,7 @@ from bedside.core.database import open_durable, transaction
 from bedside.core.errors import SetupError
 from bedside.core.keyfiles import load_or_make, read_public_file, write_new, write_public_file
 from bedside.core.sealing import OpeningKey
+from bedside.core.tables import Database, Migrations
 
 KEY_FILE: Final = "auditor.key"
 PUBLIC_FILE: Final = "auditor-public.json"

@@ -22,8 +22,6 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
 
 from bedside.attestation.alert import MERGED_KIND, Alert, merge
 from bedside.attestation.sign1 import FormError, decode, encode
@@ -31,6 +29,7 @@ from bedside.attestation.statement import GENESIS, Link, Status, statement_hash
 from bedside.attestation.work import WorkTree
 from bedside.core.database import open_durable, transaction
 from bedside.core.errors import StoreError
+from bedside.core.tables import Database, Migrations
 
 ALERTS_MAX: Final = 2000
 TOLD_MAX: Final = 2000  # delivered alerts remembered, so that the same one offered again is not told twice

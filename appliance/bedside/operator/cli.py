@@ -87,6 +87,32 @@ def status(home: Path | None, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
+@operator.command()
+@HOME
+@click.option("--port", type=click.IntRange(0, 65535), default=8461, show_default=True, help="On this machine only.")
+@click.option(
+    "--epoch-s", type=click.FloatRange(min=1.0), default=3600.0, show_default=True, help="Length of an epoch."
+)
+@click.option("--speed", type=click.FloatRange(min=0.01), default=1.0, hidden=True)
+@click.option("--origin-us", type=int, default=0, hidden=True)
+def console(home: Path | None, port: int, epoch_s: float, speed: float, origin_us: int) -> None:
+    """Show the operator's console in a browser on this machine, until SIGTERM or Ctrl-C."""
+    import signal
+    import threading
+
+    from bedside.core.time import US_PER_S, ScaledClock, SystemClock
+    from bedside.operator.console import ConsoleServer, create_console
+    from bedside.settings import home_in_use
+
+    clock = SystemClock() if speed == 1.0 else ScaledClock(origin_us, speed)
+    app = create_console(home_in_use(home).operator, now_us=clock.now_us, epoch_us=round(epoch_s * US_PER_S))
+    server = ConsoleServer(app, port)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: threading.Thread(target=server.stop).start())
+    click.echo(f"The operator's console: {server.address}")
+    server.serve()
+
+
 @operator.command("enrol-token")
 @HOME
 @click.option("--hours", type=click.FloatRange(min=0.01), default=24.0, show_default=True, help="How long it is good.")
@@ -108,6 +134,47 @@ def enrol_token(home: Path | None, hours: float) -> None:
     finally:
         sink.close()
     click.echo(token)
+
+
+@operator.command()
+@HOME
+@click.option("--epochs", default="", metavar="FIRST:LAST", help="Which epochs, both included.  [default: the last 24]")
+@click.option("--pool", type=click.IntRange(min=0), default=1_000_000, show_default=True, help="Shared in each epoch.")
+@click.option(
+    "--epoch-s", type=click.FloatRange(min=1.0), default=3600.0, show_default=True, help="Length of an epoch."
+)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=None, help="Write both files here.")
+def rewards(home: Path | None, epochs: str, pool: int, epoch_s: float, out: Path | None) -> None:
+    """Share the pool of some epochs, and write the rewards with the evidence that they follow from.
+
+    Anybody holds the operator to them with `bedside attestation verify`.
+    """
+    from bedside.attestation.evidence import encode_evidence, judge, reward_file
+    from bedside.core.errors import SetupError
+    from bedside.core.time import US_PER_S
+    from bedside.operator.accounts import evidence, newest_epoch
+    from bedside.operator.sink import Sink
+    from bedside.settings import home_in_use
+
+    sink = Sink.read(home_in_use(home).operator / "operator.db")
+    try:
+        newest = newest_epoch(sink)
+        if newest is None:
+            raise SetupError("no statement was verified yet", hint="wait for the first full epoch")
+        try:
+            first, last = map(int, epochs.split(":")) if epochs else (max(0, newest - 23), newest)
+        except ValueError as error:
+            raise SetupError(f"epochs {epochs!r}", hint="write FIRST:LAST, two numbers") from error
+        found = evidence(sink, operator="local", first=first, last=last, pool=pool, epoch_us=round(epoch_s * US_PER_S))
+    finally:
+        sink.close()
+    outcome = judge(found)
+    published = reward_file(found, outcome)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / f"evidence-{first}-{last}.cbor").write_bytes(encode_evidence(found))
+        (out / f"rewards-{first}-{last}.json").write_text(json.dumps(published, indent=2) + "\n")
+    click.echo(json.dumps(published, indent=2))
 
 
 @operator.command("trust-auditor")

@@ -14,20 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
-
 from bedside.attestation.exchange import PickedUp, Sealed
 from bedside.attestation.sign1 import decode, encode
 from bedside.attestation.statement import Measured
-from bedside.attestation.verify import Gateway, Received, Tier, Verdict
+from bedside.attestation.verify import Gateway, Received, Verdict
 from bedside.core.database import open_durable, transaction
 from bedside.core.errors import SetupError
+from bedside.core.tables import Database, Migrations
 
 ENVELOPES_MAX: Final = 400_000  # rows: bounds the file at about 1 GB however long the age is
 REFUSED_MAX: Final = 10_000
-BEACONS_KEPT: Final = 72
-OVER_BEDS: Final = "over_beds"  # audited and in service, but more gateways than the site has licensed beds
+BEACONS_KEPT: Final = 24 * 731  # evidence of the last two years can be made
+BEACONS_KNOWN: Final = 72  # a statement is judged by these
 
 migrations = Migrations("operator")
 
@@ -206,7 +204,9 @@ class Sink:
 
     def beacons(self) -> dict[int, bytes]:
         """The beacons of the newest epochs."""
-        return dict(self._db.execute("SELECT epoch, value FROM beacon").fetchall())
+        return dict(
+            self._db.execute("SELECT epoch, value FROM beacon ORDER BY epoch DESC LIMIT ?", (BEACONS_KNOWN,)).fetchall()
+        )
 
     # Statements
 
@@ -224,14 +224,14 @@ class Sink:
         audit = verdict.statement.audit if verdict.statement is not None else None
         auditor = audit.auditor if audit is not None else None
         with self._write() as db:
-            tier = self._tier(verdict)
+            tier = None if verdict.tier is None else str(verdict.tier)
             db.execute(
                 "INSERT OR IGNORE INTO statement"
                 " (hash, kid, received_us, epoch, seq, refusal, payable, data, tier, auditor)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     verdict.hash, verdict.gateway.kid, now_us, *where, refusal,
-                    int(tier is not None and tier != OVER_BEDS), data, tier, auditor,
+                    int(tier is not None), data, tier, auditor,
                 ),
             )  # fmt: skip
             chain = _encode_chain(verdict.gateway)
@@ -243,18 +243,6 @@ class Sink:
                 " WHERE refusal IS NOT NULL ORDER BY number DESC LIMIT 1 OFFSET ?)",
                 (REFUSED_MAX,),
             )
-
-    def _tier(self, verdict: Verdict) -> str | None:
-        """The verdict's tier, unless its site's licensed beds are all taken in this epoch."""
-        if verdict.tier is not Tier.SITE or verdict.statement is None or verdict.statement.audit is None:
-            return None if verdict.tier is None else str(verdict.tier)
-        kid = verdict.statement.audit.auditor
-        (beds,) = self._db.execute("SELECT beds FROM auditor WHERE kid = ?", (kid,)).fetchone() or (0,)
-        (taken,) = self._db.execute(
-            "SELECT count(DISTINCT kid) FROM statement WHERE epoch = ? AND auditor = ? AND tier = ?",
-            (verdict.statement.link.epoch, kid, str(Tier.SITE)),
-        ).fetchone()
-        return str(Tier.SITE) if taken < beds else OVER_BEDS
 
     def count(self, name: str, now_us: int) -> None:
         """One more of what is not worth keeping."""

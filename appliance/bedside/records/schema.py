@@ -8,10 +8,8 @@ grow at their end, because an index that began with the series would dirty a pag
 
 from __future__ import annotations
 
-from sqlite_utils import Migrations
-from sqlite_utils.db import Database
-
 from bedside.core.errors import SetupError
+from bedside.core.tables import Database, Migrations
 
 LAYOUT_VERSION = 1  # of the data folder as a whole: the file VERSION
 

@@ -14,11 +14,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sqlite_utils.db import Database
-
 from bedside.core.errors import SetupError, StoreError
 from bedside.core.ports import Batch, Patient
 from bedside.core.samples import StreamInfo
+from bedside.core.tables import Database
 from bedside.core.time import SystemClock, iso_utc
 from bedside.records.boxkey import Argon2Cost
 from bedside.records.compaction import SCAN, SCAN_ROWS, Compaction

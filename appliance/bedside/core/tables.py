@@ -1,0 +1,33 @@
+"""`sqlite-utils`, loaded without pandas: it would import it where it is installed, 55 MB in every process that keeps rows.
+
+We hand it no data frames. Everything that needs `Database` or `Migrations` takes them from here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_ABSENT = object()
+
+
+@contextmanager
+def _without(name: str) -> Iterator[None]:
+    """Let `import name` fail inside, whatever is installed; a module that was loaded before is put back."""
+    before = sys.modules.get(name, _ABSENT)
+    sys.modules[name] = None  # type: ignore[assignment]  # what the import system takes for "not there"
+    try:
+        yield
+    finally:
+        if before is _ABSENT:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before  # type: ignore[assignment]
+
+
+with _without("pandas"):
+    from sqlite_utils.db import Database
+    from sqlite_utils.migrations import Migrations
+
+__all__ = ["Database", "Migrations"]
