@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -259,7 +260,7 @@ def test_what_the_operator_shows_holds_no_field_about_patients_or_alerts(tmp_pat
     async def use(service: OperatorService, clock: SetClock) -> None:
         box = await an_enrolled_box(service)
         await box.ask(Subject.STATEMENT, await box.statement())
-        shown = str(report(service.sink, clock.now_us())).lower()
+        shown = re.sub(r"[0-9a-f]{8,}", "", str(report(service.sink, clock.now_us())).lower())  # digests spell words
         assert not [
             word for word in ("patient", "alert", "alarm", "priority", "bed") if word in shown.replace("bedside", "")
         ]
