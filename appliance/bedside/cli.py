@@ -17,6 +17,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("bedside.commands:run", "Start the whole appliance: gateway, dashboard, annunciator, operator."),
     "status": ("bedside.commands:status", "The health of each part and the newest numbers, from a running gateway."),
     "sign-in": ("bedside.dashboard.cli:sign_in", "Print a new one-time link to the dashboard."),
+    "pair": ("bedside.pair_commands:pair", "Make a wearable a patient's; list, undo, export, import."),
+    "labels": ("bedside.pair_commands:labels", "A sheet of labels (PDF) for wearables, with opaque codes."),
     "analyze": ("bedside.evaluate.cli:analyze", "Run a recording through the live path; write beats and findings."),
     "evaluate": ("bedside.evaluate.cli:evaluate", "Score the live path on annotated recordings (EC57)."),
     "bench": ("bedside.commands:bench", "Measure cost and latency on this machine."),

@@ -27,7 +27,7 @@ from bedside.ble.bonds import BondStore, seal_export, unseal_export
 from bedside.ble.desk_views import Heard, attempt_view, heard_view, kind_of, pairing_view
 from bedside.ble.labels import label_of, read_label, spaced
 from bedside.ble.pair_run import CALL_S, PairRun
-from bedside.ble.pairing import LOOK_ALIKE, Ask, Attempt, BondLevel, Identity, Pairing, Question, Stage
+from bedside.ble.pairing import LOOK_ALIKE, Ask, Attempt, BondLevel, Identity, Pairing, Question, Register, Stage
 from bedside.ble.radio import Radio
 from bedside.core.errors import SetupError, StoreError, WearableError
 from bedside.core.ids import IdSource
@@ -91,6 +91,11 @@ class PairingDesk:
         self._made: dict[str, str] = {}  # attempt: the wearable that it made
         self._doubts: dict[str, str] = {}  # wearable: why what answers is not believed
         self._changes = asyncio.Lock()
+
+    @property
+    def register(self) -> Register:
+        """Who has which wearable now."""
+        return self._store.register
 
     # ------------------------------------------------------------------ listening
 

@@ -23,6 +23,9 @@ from bedside.dashboard.api import VIEWERS_MAX, api, failure
 from bedside.dashboard.care_api import care
 from bedside.dashboard.feed import Feed
 from bedside.dashboard.gateway_client import GatewayClient, GatewayDown
+from bedside.dashboard.my_door import PatientDoor
+from bedside.dashboard.my_page import my_page
+from bedside.dashboard.pairing import pairing
 from bedside.dashboard.roles import GLASS, May, Role, allowed, asked_by, needs
 from bedside.dashboard.rooms import Rooms
 
@@ -61,13 +64,29 @@ HEADERS = {
 }
 
 
-def create_app(*, client: GatewayClient, feed: Feed, access: Access, names: Names, cookie_name: str) -> Flask:
+def create_app(
+    *,
+    client: GatewayClient,
+    feed: Feed,
+    access: Access,
+    names: Names,
+    cookie_name: str,
+    patients: PatientDoor | None = None,
+) -> Flask:
     """The application. `feed` is started and closed by the caller; `cookie_name` differs between boxes on a host."""
     app = Flask("bedside.dashboard", static_folder="static", template_folder="templates")
     app.config.update(MAX_CONTENT_LENGTH=64 * 1024, JSON_SORT_KEYS=False)
     app.jinja_env.autoescape = True
     places = threading.BoundedSemaphore(VIEWERS_MAX)
-    rooms = Rooms(client=client, feed=feed, access=access, names=names, cookie_name=cookie_name, viewers=places)
+    rooms = Rooms(
+        client=client,
+        feed=feed,
+        access=access,
+        names=names,
+        cookie_name=cookie_name,
+        viewers=places,
+        patients=patients,
+    )
     app.extensions["bedside"] = rooms
     app.before_request(lambda: _guard(rooms))
     app.after_request(lambda response: _finish(rooms, response))
@@ -75,6 +94,8 @@ def create_app(*, client: GatewayClient, feed: Feed, access: Access, names: Name
     app.register_error_handler(Exception, _bug)
     app.register_blueprint(api)
     app.register_blueprint(care)
+    app.register_blueprint(pairing)
+    app.register_blueprint(my_page)
     _add_door(app, rooms)
     _add_pages(app, rooms)
     return app
@@ -90,7 +111,7 @@ def _guard(rooms: Rooms) -> BaseResponse | None:
         fetch_site = request.headers.get("Sec-Fetch-Site")
         if not same_origin(request.headers.get("Origin"), fetch_site, request.scheme, request.host):
             return failure(403, "wrong_origin", "This request came from another site")
-    if request.endpoint in OPEN_ENDPOINTS:
+    if request.endpoint in OPEN_ENDPOINTS or request.blueprint == my_page.name:  # which has a door of its own
         return None
     if g.session is None:
         if request.path.startswith("/api/"):
@@ -133,6 +154,7 @@ def _finish(rooms: Rooms, response: Response) -> Response:
         session is not None
         and not is_static
         and request.endpoint != "sign_out"
+        and request.blueprint != my_page.name
         and not request.path.endswith("/stream")
     ):
         _give_cookie(rooms, response, session)

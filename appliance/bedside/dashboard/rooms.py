@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bedside.dashboard.access import Access, Names
 from bedside.dashboard.feed import Feed
 from bedside.dashboard.gateway_client import GatewayClient
+from bedside.dashboard.my_door import PatientDoor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,3 +21,4 @@ class Rooms:
     names: Names
     cookie_name: str
     viewers: threading.BoundedSemaphore
+    patients: PatientDoor | None = None

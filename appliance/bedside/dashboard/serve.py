@@ -29,6 +29,7 @@ from bedside.dashboard.api import VIEWERS_MAX
 from bedside.dashboard.app import create_app
 from bedside.dashboard.feed import Feed
 from bedside.dashboard.gateway_client import GatewayClient
+from bedside.dashboard.my_door import PatientDoor
 from bedside.settings import Home, home_from
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Dashboard:
             access=self.access,
             names=self._names,
             cookie_name=f"bedside-{port}",
+            patients=PatientDoor(home),
         )
 
     @property
