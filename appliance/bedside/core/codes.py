@@ -18,6 +18,7 @@ class Code(StrEnum):
     PULSE_RATE = "MDC_PULS_OXIM_PULS_RATE"
     SPO2 = "MDC_PULS_OXIM_SAT_O2"
     PERFUSION_INDEX = "MDC_PULS_OXIM_PERF_REL"
+    PULSE_ARRIVAL = "MDC_PULS_ARRIVAL_TIME"  # from an R peak to the foot of its pulse; ours, not of the standard
     RESPIRATION_RATE = "MDC_RESP_RATE"
     TEMPERATURE = "MDC_TEMP_BODY"
     NIBP_SYSTOLIC = "MDC_PRESS_BLD_NONINV_SYS"
@@ -54,6 +55,7 @@ FACTS: dict[Code, CodeFacts] = {
     Code.PULSE_RATE: CodeFacts("PR", "/min", "8889-8", 10.0, 0),
     Code.SPO2: CodeFacts("SpO₂", "%", "59408-5", 10.0, 0),
     Code.PERFUSION_INDEX: CodeFacts("PI", "%", "61006-3", 10.0, 1),
+    Code.PULSE_ARRIVAL: CodeFacts("PAT", "ms", None, 30.0, 0),
     Code.RESPIRATION_RATE: CodeFacts("RR", "/min", "9279-1", 30.0, 0),
     Code.TEMPERATURE: CodeFacts("Temp", "Cel", "8310-5", 3600.0, 1),
     Code.NIBP_SYSTOLIC: CodeFacts("NIBP sys", "mm[Hg]", "8480-6", 4 * 3600.0, 0),

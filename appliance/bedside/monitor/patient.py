@@ -30,6 +30,7 @@ from bedside.core.samples import (
     Validity,
 )
 from bedside.core.time import US_PER_S
+from bedside.monitor.arrival import ArrivalMonitor
 from bedside.monitor.ecg import EcgStream
 from bedside.monitor.intake import Dropped, Hole, Intake, Restart, Samples
 from bedside.monitor.lead import BeatJudge, Stage
@@ -93,6 +94,7 @@ class PatientMonitor:
         self._leading_wave: str | None = None
         self._pulse_read_us: int | None = None  # when an oximeter last gave a pulse rate of its own
         self._breathing = RespirationMonitor(patient, ids, simulated)
+        self._arrival = ArrivalMonitor(patient, ids, simulated)
         self._motion: dict[str, MotionMonitor] = {}  # by wearable
         self._now_us: int | None = None
         self._refused = 0
@@ -176,11 +178,16 @@ class PatientMonitor:
         """A block's beats, pulses and samples to the breathing; `n_before`: how many events there were before it."""
         with self._stage("respiration"):
             self._breathing.hear(out.since(n_before))
+            self._arrival.hear(out.since(n_before))
             other = self._other.get(block.stream.id)
             if other is not None and other.pulse is not None:
                 self._breathing.pulses(block.stream.id, other.pulse.fresh)
+                self._arrival.pulses(block.stream.id, other.pulse.fresh)
                 other.pulse.fresh = []
             self._breathing.samples(block, out)
+            if block.stream.id == self._leading_wave:
+                leading = self._ecg.get(self._leading or "")
+                self._arrival.moment(leading.info if leading is not None else None, block.stream, block.end_us, out)
 
     def _ecg_stream(self, info: StreamInfo, at_us: int, out: Outbox) -> EcgStream | None:
         stream = self._ecg.get(info.id)

@@ -17,7 +17,7 @@ import { WaveView, whyNothing } from "./waves.js";
 
 const main = document.getElementById("main");
 const id = main.dataset.patient;
-const NUMBERS = [["MDC_ECG_HEART_RATE", "HR", "big"], ["MDC_PULS_OXIM_SAT_O2", "SpO2", "big"], ["MDC_PULS_OXIM_PULS_RATE", "PR", ""], ["MDC_ECG_HEART_RATE_DEVICE", "HR (strap)", ""], ["MDC_ECG_V_P_C_RATE", "PVC", ""], ["MDC_ECG_TIME_PD_PR", "PR int", ""], ["MDC_ECG_TIME_PD_QRS", "QRS", ""], ["MDC_ECG_TIME_PD_QTcF", "QTcF", ""], ["MDC_ECG_AMPL_ST", "ST", ""], ["MDC_RESP_RATE", "RR", ""], ["MDC_TEMP_BODY", "Temp", ""], ["MDC_CONC_GLU_GEN", "Glucose", ""], ["MDC_MASS_BODY_ACTUAL", "Weight", ""], ["MDC_PULS_OXIM_PERF_REL", "PI", ""]];
+const NUMBERS = [["MDC_ECG_HEART_RATE", "HR", "big"], ["MDC_PULS_OXIM_SAT_O2", "SpO2", "big"], ["MDC_PULS_OXIM_PULS_RATE", "PR", ""], ["MDC_ECG_HEART_RATE_DEVICE", "HR (strap)", ""], ["MDC_ECG_V_P_C_RATE", "PVC", ""], ["MDC_ECG_TIME_PD_PR", "PR int", ""], ["MDC_ECG_TIME_PD_QRS", "QRS", ""], ["MDC_ECG_TIME_PD_QTcF", "QTcF", ""], ["MDC_ECG_AMPL_ST", "ST", ""], ["MDC_RESP_RATE", "RR", ""], ["MDC_TEMP_BODY", "Temp", ""], ["MDC_CONC_GLU_GEN", "Glucose", ""], ["MDC_MASS_BODY_ACTUAL", "Weight", ""], ["MDC_PULS_OXIM_PERF_REL", "PI", ""], ["MDC_PULS_ARRIVAL_TIME", "PAT", ""]];
 const EVENTS_EVERY_MS = 2000;
 const BEATS_EVERY_MS = 700;
 const BEATS_SEEN_S = 25;
