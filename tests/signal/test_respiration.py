@@ -83,10 +83,34 @@ def test_a_waveform_counts_alone_and_derived_sources_only_together() -> None:
     assert fuse({"ecg_interval": Breathing(None, 0.1, "weak")}).reason == "weak"
 
 
+def test_two_sources_that_agree_are_not_believed_against_the_spectrum_of_the_others() -> None:
+    """Slow waves of blood pressure move two sources alike; the others, too faint for a rate, hold the breaths."""
+    slow = {"ecg_amplitude": breathing(noisy(10, 1)), "ecg_baseline": breathing(noisy(10, 2))}
+    assert fuse(slow).rate_per_min == pytest.approx(10, abs=1)
+    faint = [noisy(27, seed, 0.9) for seed in (3, 4, 5)]
+    others = {
+        f"pleth_{name}": breathing(window)
+        for name, window in zip(("baseline", "interval", "height"), faint, strict=True)
+    }
+    silent = {name: one._replace(rate_per_min=None, reason="weak") for name, one in others.items()}
+    assert fuse({**slow, **silent}).rate_per_min is None
+    unseen = {name: one._replace(spectrum=()) for name, one in silent.items()}  # negative control
+    assert fuse({**slow, **unseen}).rate_per_min == pytest.approx(10, abs=1)
+
+
+def test_a_baseline_that_moves_with_a_slow_heart_has_no_breaths() -> None:
+    heart = noisy(43, 6, 0.1)
+    assert breathing(heart).rate_per_min == pytest.approx(43, abs=1)
+    other = breathing(heart, heart_per_min=43.0).rate_per_min  # noise may have one by chance, but not the heart's
+    assert other is None or other < respiration.BESIDE_HEART * 43.0
+    assert respiration.heart_rate([60.0 / 43.0 * k for k in range(30)], 41.0) == pytest.approx(43.0)
+    assert respiration.heart_rate([1.0, 2.0], 3.0) is None
+
+
 def test_holes_and_flat_lines_say_why() -> None:
     window = noisy(15, 1)
     window[40:60] = np.nan
-    assert breathing(window) == (None, 0.0, "missing")
+    assert breathing(window)[:3] == (None, 0.0, "missing")
     window = noisy(15, 1)
     window[40:45] = np.nan
     assert breathing(window).rate_per_min == pytest.approx(15, abs=1)

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bedside.evaluate.beats import match
+from bedside.signal.arrival import WINDOW_S as ARRIVAL_S
+from bedside.signal.arrival import arrival
 from bedside.signal.pulse_quality import PulseSecond
 
 Floats = npt.NDArray[np.float64]
@@ -46,6 +48,8 @@ class PulseScore:
     seconds: int
     accepted: int
     rate_errors_bpm: tuple[float, ...]  # pulse rate minus heart rate, one a second
+    arrivals: int = 0  # moments, one in 10 s, at which the pulse arrival time was asked for
+    arrival_errors_ms: tuple[float, ...] = ()  # where it was given: less the record's own delay
 
 
 def agreed(one: Floats, other: Floats) -> tuple[Floats, Floats]:
@@ -137,7 +141,17 @@ def score_wave(
         seconds=usable.size,
         accepted=int(usable.sum()),
         rate_errors_bpm=rates,
+        arrivals=len(_moments(usable.size)),
+        arrival_errors_ms=tuple(
+            1000.0 * (found.arrival_s - delay_s)
+            for at_s in _moments(usable.size)
+            if (found := arrival(list(beats), list(feet), float(at_s))).arrival_s is not None
+        ),
     )
+
+
+def _moments(seconds: int) -> range:
+    return range(round(ARRIVAL_S), seconds + 1, 10)
 
 
 def _ticks(times: Floats) -> npt.NDArray[np.int64]:

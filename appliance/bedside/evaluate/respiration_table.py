@@ -66,10 +66,14 @@ class _Sources:
 
     def at(self, end_s: float) -> dict[str, Breathing]:
         found = breaths.sources_of_beats("ecg", self.beats_s, self.sizes, end_s)
-        found["ecg_baseline"] = breaths.breathing(self.baseline[round(end_s)])
+        found["ecg_baseline"] = breaths.breathing(
+            self.baseline[round(end_s)], heart_per_min=breaths.heart_rate(self.beats_s, end_s)
+        )
         if self.wave:
             found |= breaths.sources_of_beats("pleth", self.pulses_s, self.heights, end_s)
-            found["pleth_baseline"] = breaths.breathing(self.wave[round(end_s)])
+            found["pleth_baseline"] = breaths.breathing(
+                self.wave[round(end_s)], heart_per_min=breaths.heart_rate(self.pulses_s, end_s)
+            )
         return found
 
 

@@ -246,7 +246,7 @@ class RespirationMonitor:
         believed = [one for one in source.beats if one[0] <= at_us and not self._is_bad(source, one[0])]
         times_s = [(time_us - at_us) / US_PER_S for time_us, _ in believed]
         found = breaths.sources_of_beats(source.name, times_s, [size for _, size in believed], 0.0)
-        found[f"{source.name}_baseline"] = breaths.breathing(window)
+        found[f"{source.name}_baseline"] = breaths.breathing(window, heart_per_min=breaths.heart_rate(times_s, 0.0))
         return found
 
     def _seen(self, source: _Source, window: Floats, end_us: int) -> Floats:

@@ -36,6 +36,9 @@ DERIVED_MIN = 2  # so many of them must
 CONTINUOUS = "_baseline"
 AGAINST = 0.3  # of their weight: so much may speak for other rates
 BEATS_PER_BREATH = 2.1  # fewer beats in a breath cannot carry its rate
+BESIDE_HEART = 0.85  # of the heart's rate: faster than that a baseline moves with the heart itself
+JOINT_MIN = 0.4  # share of the mean spectrum of all derived sources that lies beside its peak ...
+JOINT_PER_MIN = 2.5  # ... which is the rate that is given
 
 APNOEA_S = 20.0
 BREATH_S = 3.0  # a breath moves the waveform within so long
@@ -51,6 +54,7 @@ class Breathing(NamedTuple):
     rate_per_min: float | None
     quality: float  # 0..1
     reason: str | None  # missing weak disagreement fast
+    spectrum: tuple[float, ...] = ()  # shares of the band's power up to `HIGH_HZ`; nothing where it cannot be had
 
 
 class Fused(NamedTuple):
@@ -64,14 +68,18 @@ class Fused(NamedTuple):
 
 _T = np.arange(WINDOW) - 0.5 * (WINDOW - 1)
 _FREQUENCY = np.fft.rfftfreq(PADDED, 1.0 / INNER_HZ)
+_BINS = int(np.searchsorted(_FREQUENCY, HIGH_HZ, side="right"))
 _TAPER = np.hanning(WINDOW + 2)[1:-1]
 
 
-def breathing(window: Floats, *, direct: bool = False, beats_per_min: float | None = None) -> Breathing:
+def breathing(
+    window: Floats, *, direct: bool = False, beats_per_min: float | None = None, heart_per_min: float | None = None
+) -> Breathing:
     """Rate of breaths in a window of 32 s, shape (128,), 4 a second, NaN where missing; any unit.
 
-    `beats_per_min`: for a source sampled by beats or pulses, their rate: a breath needs more than two. Raises
-    `ValueError` naming `window` when its shape is another.
+    `beats_per_min`: for a source sampled by beats or pulses, their rate: a breath needs more than two.
+    `heart_per_min`: for a baseline, the heart's rate, where known: a slow heart moves it too. Raises `ValueError`
+    naming `window` when its shape is another.
     """
     if window.shape != (WINDOW,):
         raise ValueError(f"window: expected shape ({WINDOW},), got {window.shape}")
@@ -83,6 +91,8 @@ def breathing(window: Floats, *, direct: bool = False, beats_per_min: float | No
     low_hz, high_hz = (DIRECT_LOW_HZ, DIRECT_HIGH_HZ) if direct else (LOW_HZ, HIGH_HZ)
     if beats_per_min is not None:
         high_hz = min(high_hz, beats_per_min / 60.0 / BEATS_PER_BREATH)
+    if heart_per_min is not None:
+        high_hz = min(high_hz, BESIDE_HEART * heart_per_min / 60.0)
     level = window - window.mean()
     level = level - _T * float(_T @ level) / float(_T @ _T)
     if high_hz <= 2 * low_hz or float(np.abs(level).max()) <= 1e-12 * max(1.0, float(np.abs(window).max())):
@@ -91,19 +101,25 @@ def breathing(window: Floats, *, direct: bool = False, beats_per_min: float | No
     inside = (low_hz <= _FREQUENCY) & (high_hz >= _FREQUENCY)
     first, end = int(inside.argmax()), int(inside.size - inside[::-1].argmax())
     peak = first + int(power[first:end].argmax())
+    spectrum = () if direct else _shares(power, inside)
     if power[peak - 1] >= power[peak]:  # the band's edge: what wanders slower than any breath
-        return Breathing(None, 0.0, "weak")
+        return Breathing(None, 0.0, "weak", spectrum)
     at_hz = _parabola(power, peak) * INNER_HZ / PADDED
     own = (np.abs(_FREQUENCY - at_hz) <= BESIDE_HZ) | (np.abs(_FREQUENCY - 2 * at_hz) <= BESIDE_HZ)
     whole = float(power[inside | (own & (_FREQUENCY <= 2.0))].sum())
     quality = float(power[own].sum()) / whole if whole > 0 else 0.0
     if quality < (DIRECT_QUALITY_MIN if direct else QUALITY_MIN):
-        return Breathing(None, quality, "weak")
+        return Breathing(None, quality, "weak", spectrum)
     counted = _counted(level, at_hz, low_hz, high_hz)
     rate = 60.0 * at_hz
     if counted is None or abs(counted - rate) > max(COUNT_APART_PER_MIN, COUNT_APART * rate):
-        return Breathing(None, 0.5 * quality, "disagreement")
-    return Breathing(0.5 * (counted + rate), quality, None)
+        return Breathing(None, 0.5 * quality, "disagreement", spectrum)
+    return Breathing(0.5 * (counted + rate), quality, None, spectrum)
+
+
+def _shares(power: Floats, inside: NDArray[np.bool_]) -> tuple[float, ...]:
+    band = np.where(inside, power, 0.0)[:_BINS]
+    return tuple((band / float(band.sum())).tolist())
 
 
 def _parabola(power: Floats, peak: int) -> float:
@@ -158,7 +174,8 @@ def fuse(sources: Mapping[str, Breathing]) -> Fused:
     """A waveform of its own counts alone; of derived sources two or more must agree, and none be as good against them.
 
     One of them must be a baseline: sources sampled by beats mistake breaths of more than half the heart's rate for
-    slow ones (aliasing), all alike. The value is their mean by quality.
+    slow ones (aliasing), all alike. And the mean spectrum of all, of those too that tell no rate of their own, must
+    peak there and nowhere else. The value is the mean of those that agree, by quality.
     """
     direct = sources.get(DIRECT)
     if direct is not None and direct.rate_per_min is not None:
@@ -173,12 +190,26 @@ def fuse(sources: Mapping[str, Breathing]) -> Fused:
     seen = any(name.endswith(CONTINUOUS) for name in group)
     if len(group) >= DERIVED_MIN and seen and against < AGAINST * total:
         rate = sum((able[name].rate_per_min or 0.0) * able[name].quality for name in group) / total
+        if not _together(list(sources.values()), rate):
+            return Fused(None, 0.0, (), "disagreement")
         return Fused(rate, total / len(group), group, None)
     if not seen and len(group) >= DERIVED_MIN:
         return Fused(None, 0.0, (), "weak")
     if not sources or all(one.reason == "missing" for one in sources.values()):
         return Fused(None, 0.0, (), "missing")
     return Fused(None, 0.0, (), "disagreement" if len(able) > 1 else "weak")
+
+
+def _together(sources: Sequence[Breathing], rate_per_min: float) -> bool:
+    """Does the mean spectrum peak beside that rate, and hold much of its power there?"""
+    spectra = [one.spectrum for one in sources if one.spectrum]
+    if not spectra:
+        return True
+    mean = np.add.reduce(np.array(spectra)) / len(spectra)
+    peak = int(mean.argmax())
+    beside = np.abs(_FREQUENCY[:_BINS] - _FREQUENCY[peak]) <= BESIDE_HZ
+    near = abs(60.0 * float(_FREQUENCY[peak]) - rate_per_min) <= JOINT_PER_MIN
+    return near and float(mean[beside].sum()) >= JOINT_MIN
 
 
 def _apart(one: Breathing, other: Breathing) -> float:
@@ -274,6 +305,12 @@ class ApnoeaWatch:
     def apnoea(self, state: ApnoeaState) -> bool | None:
         """True: no breath for 20 s; False: breaths; None: cannot judge."""
         return state.since_s >= APNOEA_S if state.judged else None
+
+
+def heart_rate(times_s: Sequence[float], end_s: float) -> float | None:
+    """Beats or pulses a minute over the last 32 s, by the median interval; None where there are fewer than eight."""
+    times = [at for at in times_s if end_s - WINDOW_S - 3.0 < at <= end_s]
+    return 60.0 / float(np.median(np.diff(times))) if len(times) >= 8 else None
 
 
 def sources_of_beats(
