@@ -16,6 +16,7 @@ from bedside.core.errors import BedsideError, SetupError
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("bedside.commands:run", "Start the whole appliance: gateway, dashboard, annunciator, operator."),
     "status": ("bedside.commands:status", "The health of each part and the newest numbers, from a running gateway."),
+    "usual": ("bedside.commands:usual", "What is held usual of each patient; forget it after an operation."),
     "sign-in": ("bedside.dashboard.cli:sign_in", "Print a new one-time link to the dashboard."),
     "pair": ("bedside.pair_commands:pair", "Make a wearable a patient's; list, undo, export, import."),
     "labels": ("bedside.pair_commands:labels", "A sheet of labels (PDF) for wearables, with opaque codes."),

@@ -235,6 +235,49 @@ def status(home: Path | None, demo: bool, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
+@click.command()
+@HOME_OPTION
+@click.option("--demo", is_flag=True, help="Ask the demonstration's gateway.")
+@click.option("--patient", "wanted", help="Name or bed; default: everybody.")
+@click.option("--forget", help="Learn this quantity anew (`all`: every one), after an operation or a new drug.")
+@click.option("--by", help="Who lets it be forgotten.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def usual(home: Path | None, demo: bool, wanted: str | None, forget: str | None, by: str | None, as_json: bool) -> None:
+    """What is held usual of each patient, and what differs from it now; --forget lets it be learned anew."""
+    from bedside.supervisor import ask, show_json
+
+    place = _place(home, True) if demo else home_in_use(home)
+    patients = cast("Ward", ask(place, {"op": "ward"}))["patients"]
+    chosen = [one for one in patients if wanted is None or wanted in (one["name"], one["bed"], one["id"])]
+    if not chosen:
+        raise SetupError(f"no patient is called {wanted}", hint="see `bedside status`")
+    if forget is not None and (len(chosen) != 1 or by is None):
+        raise SetupError("--forget needs one patient and a name", hint="add --patient NAME --by YOUR-NAME")
+    for one in chosen:
+        request: dict[str, object] = {"op": "usual", "patient": one["id"]}
+        if forget is not None:
+            request |= {"op": "forget_usual", "quantity": None if forget == "all" else forget, "by": by}
+        view = cast("dict[str, Any]", ask(place, request))
+        click.echo(show_json({"patient": one["id"], **view}) if as_json else "\n".join(_usual_lines(one["name"], view)))
+
+
+def _usual_lines(name: str, view: dict[str, Any]) -> list[str]:
+    """One patient's usual, for people."""
+    learning = "" if view["learning"] else "  (nothing is learned while an alarm or a dangerous rhythm stands)"
+    lines = [click.style(name, bold=True) + learning]
+    for key, one in view["quantities"].items():
+        known = f"{one['hours_known']:g} of {one['hours_wanted']:g} h known"
+        if one["usual"] is None:
+            lines.append(f"  {key:<18} {known}: not judged yet")
+        else:
+            changed = click.style("  NOT AS USUAL", fg="yellow") if one["changed"] else ""
+            lines.append(
+                f"  {key:<18} now {one['now']:g}, usual {one['usual']:g} +- {one['spread']:g} {one['unit']}, "
+                f"said from {one['limit']:g} on, {one['hours_known']:g} h known{changed}"
+            )
+    return lines if view["quantities"] else [*lines, "  nothing was measured well enough yet"]
+
+
 _COLOURS = {"high": "red", "medium": "yellow", "low": "cyan"}
 
 

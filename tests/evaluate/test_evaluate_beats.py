@@ -112,4 +112,8 @@ def test_the_bench_names_every_stage_and_its_peers(monkeypatch: pytest.MonkeyPat
     sizes = room["state_bytes_by_part"]
     assert max(sizes) - min(sizes) < 20_000
     assert document["beats"] > 60
+    for runtime in document["models"]["runtimes"]:
+        assert set(runtime["models"]) == {"beats", "rhythm"}
+        assert all(costs["single_us"] > 0 for costs in runtime["models"].values())
+        assert 0 < runtime["memory_mib"] < document["models"]["memory_goal_mib"]
     assert "CPU s per hour" in bench.as_text(document)

@@ -19,6 +19,8 @@ Operations (`op`), their arguments and results:
 | `alarm_off` | patient, kind, by, reason, seconds (60 to 43200) | as `quiet`; refused for what nobody may turn off |
 | `alarm_on` | patient, kind, by | as `quiet` |
 | `alarm_test` | by, priority | `{"self_check"}`; the alarm sounds and flashes for 12 s |
+| `usual` | patient | what is held usual of her, and what differs now, by quantity |
+| `forget_usual` | patient, quantity (or null: all), by | as `usual`: it is learned anew |
 | `review` | patient, event, verdict, label, comment, onset_us, stream, by | what was kept |
 | `observe` | patient, by, oxygen, alert, spo2_scale, numbers by code | `early_warning` |
 | `early_warning` | patient | NEWS2: total, points by input, what is missing |

@@ -23,6 +23,7 @@ from bedside.core.ids import IdSource
 from bedside.core.ports import Batch, Patient, Store
 from bedside.core.samples import Block, Counts, Floats, StreamInfo
 from bedside.core.time import US_PER_S
+from bedside.evaluate import model_bench
 from bedside.evaluate.analyze import load_classifier
 from bedside.evaluate.feeding import START_US, Costs
 from bedside.evaluate.signal_bench import peer_costs, room_as_text, signal_room
@@ -63,6 +64,7 @@ def measure(hours: float = 1.0, store: Store | None = None, *, peers: bool = Tru
         "memory_peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }
     document["signal_room"] = signal_room(lead_mv, RATE_HZ, BLOCK)
+    document["models"] = model_bench.measure()
     if peers:
         document["peers_cpu_s_per_hour"] = dict(peer_costs(lead_mv, RATE_HZ))
     return document
@@ -123,6 +125,7 @@ def as_text(document: dict[str, Any]) -> str:
         lines.append(f"  {name:<18}{seconds:8.3f} CPU s per hour")
     lines.append(f"  {'together':<18}{document['total_cpu_s_per_hour']:8.3f} CPU s per hour")
     lines += room_as_text(document["signal_room"])
+    lines += model_bench.as_text(document["models"])
     for name, seconds in document.get("peers_cpu_s_per_hour", {}).items():
         shown = "not installed" if seconds is None else f"{seconds:8.3f} CPU s per hour (beats only)"
         lines.append(f"  {name:<32}{shown}")

@@ -75,6 +75,14 @@ class PatientSession:
         """Open alarms, most urgent first."""
         return self._watch.open()
 
+    def usual(self) -> dict[str, Json]:
+        """What is held usual of her, quantity by quantity: plain values."""
+        return self._watch.usual()
+
+    def forget_usual(self, quantity: str | None) -> None:
+        """Learn anew what is usual of her (of one quantity, or all). Raises `KeyError` for an unknown one."""
+        self._sink.events(self._watch.forget_usual(quantity, self._clock.now_us()))
+
     def restore(self, alarms: Sequence[Alarm]) -> None:
         """Take over alarms that were open when monitoring last ended."""
         self._sink.events(self._watch.restore(alarms, self._clock.now_us()))

@@ -35,6 +35,7 @@ from bedside.ward.review import ReviewDesk
 from bedside.ward.session import PatientSession
 from bedside.ward.socket import RequestError
 from bedside.ward.strip import make_strip
+from bedside.ward.usual_desk import UsualDesk
 from bedside.ward.view import Limits, PatientBoard, alarm_view
 from bedside.ward.waves import WaveRing
 
@@ -329,6 +330,7 @@ class WardMonitor:
             "part": self._answer_part,
             **self.limits_desk.operations(),
             **self.care.operations(),
+            **UsualDesk(self).operations(),
             **self.review_desk.operations(),
             "patient_call": self._answer_patient_call,
         }

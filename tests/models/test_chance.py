@@ -1,0 +1,48 @@
+"""Negative controls of training that need no TensorFlow: what can be learned is, and shuffled labels give chance."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bedside.models import rhythm_train, shipped
+from bedside.models.rhythm import LABELS
+from bedside.models.rhythm_cards import confusion, f1_scores
+from bedside.models.rhythm_corpus import Strips
+from bedside.models.rhythm_features import NAMES
+
+pytestmark = pytest.mark.requirement("MOD-003")
+
+CHANCE_MAX = 0.40  # mean F1 of three of four classes that are dealt 4 : 3 : 2 : 1
+
+
+def strips(n: int = 300) -> Strips:
+    """Invented strips of one window each: a label says how sixteen numbers stand, of which a fifth stand otherwise."""
+    rng = np.random.default_rng(5)
+    labels = rng.choice(len(LABELS), n, p=[0.4, 0.3, 0.2, 0.1]).astype(np.int64)
+    ways = rng.choice([-1.0, 1.0], (len(LABELS), 16))
+    rows = np.zeros((n, len(NAMES)))
+    rows[:, :16] = 1000.0 * ways[labels] * rng.choice([1.0, -1.0], (n, 16), p=[0.8, 0.2])
+    names = tuple(f"A{number:05d}" for number in range(n))
+    return Strips(rows, np.ones(n, dtype=np.bool_), np.arange(n), names, labels, ())
+
+
+def mean_f1(material: Strips, shuffle: bool) -> float:
+    shares = rhythm_train.cross_validated(material, shuffle=shuffle)
+    return f1_scores(confusion(material.labels, shares.argmax(axis=1)))["mean"]
+
+
+def test_the_rhythm_net_learns_what_can_be_learned_and_shuffled_labels_give_chance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rhythm_train, "RECIPE", replace(rhythm_train.RECIPE, epochs=10))
+    assert mean_f1(strips(), shuffle=False) > 0.7
+    assert mean_f1(strips(), shuffle=True) < CHANCE_MAX
+
+
+def test_the_committed_rhythm_model_was_trained_beside_a_control_that_gave_chance() -> None:
+    facts = json.loads((shipped.folder() / "cards" / "rhythm.json").read_text())
+    assert facts["shuffled_labels_mean_f1"] < CHANCE_MAX < facts["f1"]["mean"]
