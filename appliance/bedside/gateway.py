@@ -19,6 +19,7 @@ import shutil
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
 from bedside.alarms.table import limits
@@ -32,6 +33,7 @@ from bedside.ble.session import WearableConfig
 from bedside.ble.virtual.cuff import VirtualCuff
 from bedside.ble.virtual.security import Security, Way
 from bedside.ble.virtual.wearable import VirtualWearable
+from bedside.core.errors import BedsideError
 from bedside.core.events import Event
 from bedside.core.physiology import Physiology
 from bedside.core.ports import Link, Patient, SampleSource, Store
@@ -47,6 +49,7 @@ from bedside.network.measure import measure
 from bedside.network.sender import NetworkSender, open_sender
 from bedside.pairings import Pairings, Resuming, ecg_stream_of, open_bonds
 from bedside.records.store import RecordStore, open_store
+from bedside.records.witness import HeadWitness, witness_at
 from bedside.settings import Home, PatientSetting, Settings, WearableSetting
 from bedside.ward.care import quiet_of
 from bedside.ward.heartbeat import Heartbeat, read_report
@@ -59,6 +62,7 @@ log = logging.getLogger(__name__)
 
 HEALTH_S = 2.0
 PACK_S = 1.0
+WITNESS_S = 60.0
 SHADOW_S = 60.0
 PACK_STEPS_MAX = 3  # behind each other, so that a write never waits for more than that
 PAUSE_LOOK_US = 130_000_000  # an audio pause that was begun longer ago is over
@@ -91,8 +95,10 @@ class Gateway:
         desk: PairingDesk,
         audits: AuditPort | None = None,
         panel: Panel | None = None,
+        witness: HeadWitness | None = None,
     ) -> None:
         self.ward = ward
+        self._witness = witness
         self.sender = sender
         self.virtual = virtual
         self._home = home
@@ -121,6 +127,9 @@ class Gateway:
                     tasks.create_task(keep_running("audit port", self._audits.run, parts, clock), name="audits")
                 tasks.create_task(keep_running("pairing", self.desk.run, parts, clock), name="pairing")
                 tasks.create_task(keep_running("packing", self._pack, parts, clock), name="packing")
+                if self._witness is not None:
+                    show = partial(self._show_heads, self._witness)
+                    tasks.create_task(keep_running("witness", show, parts, clock), name="witness")
                 tasks.create_task(keep_running("shadow", self._shadow, parts, clock), name="shadow")
                 tasks.create_task(self._health(), name="health")
         finally:
@@ -147,6 +156,19 @@ class Gateway:
             for _ in range(PACK_STEPS_MAX):
                 if not await self._edges.records_worker.run(self._store.compact_step):
                     break
+
+    async def _show_heads(self, witness: HeadWitness) -> None:
+        """The head of the records' log goes to the site's witness each minute; one that is away stops nothing."""
+        while True:
+            await asyncio.sleep(WITNESS_S)
+            head = await self._edges.records_worker.run(lambda: self._store.signed_head(self._edges.clock.now_us()))
+            try:
+                await asyncio.to_thread(witness.keep, head)
+            except BedsideError as error:
+                log.warning("head not kept by the witness", extra={"reason": str(error)})
+                self.ward.parts.set("witness", "degraded", str(error))
+            else:
+                self.ward.parts.set("witness", "ok", "heads are kept on another machine")
 
     async def _health(self) -> None:
         """Ask the parts that do not say it themselves how they do."""
@@ -306,7 +328,8 @@ async def _compose(
     await pairings.resume()
     if virtual is not None:
         await virtual.remember(bonds.register.pairings)
-    return Gateway(home, ward, store, edges, sender, virtual, radio, pairings.desk, audits, panel)
+    witness = witness_at(settings.witness) if settings.witness else None
+    return Gateway(home, ward, store, edges, sender, virtual, radio, pairings.desk, audits, panel, witness)
 
 
 def _noted(store: RecordStore, patient: str, edges: Edges) -> Sequence[Event]:

@@ -182,6 +182,10 @@ class Settings(BaseSettings):
     signers: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = Field(
         default=(), description="public keys (Ed25519, hex) that may sign models, beside the release key"
     )
+    witness: str = Field(
+        default="",
+        description="folder or http://HOST:PORT of another machine here that keeps heads of the records' log",
+    )
     patients: tuple[PatientSetting, ...] = Field(default=(), description="who is monitored, with which wearables")
 
     @classmethod

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from bedside.records import cli_keys, cli_life
+from bedside.records import cli_keys, cli_life, cli_out, cli_witness
+from bedside.records.cli_out import time_us
 
 _FORMATS = ("wfdb", "edf", "fhir", "csv", "pdf")
 _HOME = click.option("--home", "home_path", default=None, help="Data folder; default: BEDSIDE_HOME or the user's own.")
@@ -23,14 +24,9 @@ def records() -> None:
     """
 
 
-for _more in (
-    cli_keys.protect,
-    cli_keys.codes,
-    cli_keys.recover,
-    cli_keys.rotate,
-    cli_life.erase,
-    cli_life.certificate,
-):
+_KEYS = (cli_keys.protect, cli_keys.codes, cli_keys.recover, cli_keys.rotate)
+_OUT = (cli_out.audit, cli_out.recipient_key, cli_out.open_export, cli_witness.witness)
+for _more in (*_KEYS, *_OUT, cli_life.erase, cli_life.certificate, cli_life.retain):
     records.add_command(_more)
 
 
@@ -64,22 +60,28 @@ def show(home_path: str | None, as_json: bool) -> None:
 
 @records.command()
 @_HOME
+@click.option("--witness", "place", default=None, help="Folder or http://HOST:PORT where heads of this box are kept.")
 @_JSON
-def verify(home_path: str | None, as_json: bool) -> None:
+def verify(home_path: str | None, place: str | None, as_json: bool) -> None:
     """Open every entry and work the log out anew. Exit code 1: something is not as it was written.
 
-    Keep the printed head somewhere else: only against it does an older copy of the whole store show.
+    Only against heads that were kept elsewhere does an older copy of the whole store show: use --witness, or keep the
+    printed head somewhere else.
     """
     from bedside.core.errors import StoreError
     from bedside.records.store import open_reader
     from bedside.records.verify import Finding, VerifyReport
     from bedside.records.verify import verify as check
+    from bedside.records.witness import witness_at
     from bedside.settings import home_in_use
 
     try:
         reader = open_reader(home_in_use(home_path))
         try:
-            report = check(reader)
+            witnessed = witness_at(place).heads(reader.keys.box_id) if place is not None else None
+            report = check(reader, witnessed)
+            if place is not None and not witnessed:
+                report.add(Finding("the witness has no head of this box: nothing was compared with it"))
         finally:
             reader.close()
     except StoreError as error:
@@ -90,7 +92,8 @@ def verify(home_path: str | None, as_json: bool) -> None:
         for finding in report.findings:
             click.echo(finding.sentence())
         state = "all as written" if report.ok else f"{len(report.findings)} findings"
-        click.echo(f"{report.entries} entries, {report.heads} heads: {state}")
+        compared = f", {report.witnessed} witnessed" if place is not None else ""
+        click.echo(f"{report.entries} entries, {report.heads} heads{compared}: {state}")
         if report.root:
             click.echo(f"head: {report.entries} {report.root}")
     if not report.ok:
@@ -132,6 +135,7 @@ def passphrase(home_path: str | None, remove: bool) -> None:
 @click.option("--out", "folder", required=True, type=click.Path(path_type=Path), help="A new folder.")
 @click.option("--named", is_flag=True, help="PDF: print the patient's name and bed, too.")
 @click.option("--paper", type=click.Choice(["A4", "LETTER"]), default="A4", show_default=True, help="PDF: the sheet.")
+@click.option("--seal-to", "seal_to", default=None, type=click.Path(path_type=Path), help="The recipient's .pub file.")
 @_JSON
 def export(
     home_path: str | None,
@@ -142,12 +146,13 @@ def export(
     folder: Path,
     named: bool,
     paper: str,
+    seal_to: Path | None,
     as_json: bool,
 ) -> None:
     """Write a patient's samples and what was found in them, for other programs. It is put into the audit first.
 
     PATIENT is the surrogate id that `bedside records show` lists. Stop the gateway first: only who can write the audit
-    can export. The files are not encrypted.
+    can export. The files are not encrypted, unless --seal-to names whose key opens them (`open-export`).
     """
     import getpass
 
@@ -155,11 +160,13 @@ def export(
     from bedside.core.ports import Batch
     from bedside.core.time import SystemClock, iso_utc
     from bedside.records.export import export as write
+    from bedside.records.parcel import public_key
     from bedside.records.store import open_reader, open_store
     from bedside.settings import home_in_use
 
     home = home_in_use(home_path)
-    between = _time_us(start, "--from"), _time_us(end, "--to")
+    between = time_us(start, "--from"), time_us(end, "--to")
+    recipient = public_key(seal_to) if seal_to is not None else None
     open_reader(home).close()  # no store is made where none was
     clock = SystemClock()
     store = open_store(home)
@@ -177,6 +184,7 @@ def export(
             now_us=clock.now_us(),
             named=named,
             paper=paper,
+            recipient=recipient,
         )
     finally:
         store.close()
@@ -188,20 +196,6 @@ def export(
         click.echo(str(path))
     span = f"{iso_utc(between[0])} to {iso_utc(between[1])}"
     click.echo(f"{done.samples} samples, {done.events} events, {span}")
-
-
-def _time_us(text: str, option: str) -> int:
-    """Microseconds UTC. Raises `SetupError`."""
-    from datetime import UTC, datetime
-
-    from bedside.core.errors import SetupError
-
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise SetupError(f"{option} {text!r} is no time", hint="write it as 2026-01-31T14:02:10, UTC") from error
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return round(when.timestamp() * 1e6)
 
 
 @records.command()

@@ -1,4 +1,4 @@
-"""`bedside records erase` and `certificate`: a patient's records made unreadable for good, and the proof of it."""
+"""`bedside records erase`, `certificate` and `retain`: records that are to go, for good or after their time."""
 
 from __future__ import annotations
 
@@ -83,3 +83,56 @@ def certificate(path: Path) -> None:
     click.echo(f"patient {known.patient} was erased on box {known.box} at {iso_utc(known.erased_us)} by {known.actor}")
     click.echo(f"reason: {known.reason}; {known.entries} entries, {len(known.keys)} keys")
     click.echo(f"signed by key {fingerprint(known.public_key)}: compare it with what the box shows")
+
+
+@click.command()
+@_HOME
+@click.option("--kind", default=None, help="ecg, pleth, acceleration, respiration, pressure, or events.")
+@click.option("--days", default=None, type=int, help="Keep them so long; 0: for good.")
+@click.option("--patient", default="", help="For this surrogate id alone; else for all that have no own rule.")
+def retain(home_path: str | None, kind: str | None, days: int | None, patient: str) -> None:
+    """Show how long records are kept, or set it with --kind and --days. Stop the gateway first.
+
+    `events` are a patient's numbers, beats, alarms and audit. Without a rule everything is kept for good. The gateway
+    deletes what is past its time a little each hour; each deletion is in the audit, and the log still verifies.
+    """
+    import getpass
+
+    from bedside.core.errors import SetupError
+    from bedside.core.events import Audit
+    from bedside.core.ids import IdSource
+    from bedside.core.ports import Batch
+    from bedside.core.time import SystemClock
+    from bedside.records.retention import POLICY_FILE, load_policy, save_policy
+    from bedside.records.store import open_reader, open_store
+    from bedside.settings import home_in_use
+
+    home, clock = home_in_use(home_path), SystemClock()
+    reader = open_reader(home)
+    policy, known = load_policy(home.path / POLICY_FILE, reader.keys), {one.id for one in reader.patients()}
+    reader.close()
+    if (kind is None) is not (days is None):
+        raise SetupError("a rule needs a kind and a number of days", hint="--kind ecg --days 365")
+    if patient and patient not in known:
+        raise SetupError(f"no patient {patient} in the records", hint="`bedside records show` lists the ids")
+    if kind is not None and days is not None:
+        policy = policy.changed(patient, kind, days)
+        store = open_store(home)
+        try:
+            act = Audit(
+                id=IdSource(clock.now_us).event(),
+                patient=None,
+                start_us=clock.now_us(),
+                actor=f"user {getpass.getuser()}",
+                action="retention",
+                detail={"patient": patient or "all", "kind": kind, "days": days},
+            )
+            store.write(Batch(events=[act]))
+            save_policy(home.path / POLICY_FILE, store.keys, policy)
+        finally:
+            store.close()
+    if policy.empty:
+        click.echo("everything is kept for good")
+    for who, rules in sorted(policy.rules.items()):
+        for what, so_long in sorted(rules.items()):
+            click.echo(f"{who or 'all patients'}: {what} {f'for {so_long} days' if so_long else 'for good'}")

@@ -45,7 +45,7 @@ class Certificate:
 
     def signed(self, keys: KeyRing) -> Certificate:
         """The same, signed by the box."""
-        private = Ed25519PrivateKey.from_private_bytes(keys.derive(PURPOSE))
+        private = Ed25519PrivateKey.from_private_bytes(keys.derive_first(PURPOSE))
         open_ = {**asdict(self), "public_key": private.public_key().public_bytes_raw().hex()}
         content = Certificate(**{**open_, "keys": tuple(self.keys)})
         return Certificate(

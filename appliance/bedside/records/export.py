@@ -21,8 +21,11 @@ from bedside.core.errors import SetupError
 from bedside.core.events import Alarm, Audit, Beat, Event, Evidence, Numeric, Quality, Rhythm
 from bedside.core.ids import IdSource
 from bedside.core.samples import MISSING
+from bedside.core.sealing import SealingKey
 from bedside.core.time import iso_utc
 from bedside.records.excerpt import Segment, names_of, newest_words, segments_of
+from bedside.records.parcel import NAME as PARCEL
+from bedside.records.parcel import in_memory, seal_folder
 from bedside.records.reader import Records
 
 FORMATS = ("wfdb", "edf", "fhir", "csv", "pdf")
@@ -56,10 +59,12 @@ def export(
     now_us: int,
     named: bool = False,
     paper: str = "A4",
+    recipient: SealingKey | None = None,
 ) -> Exported:
     """Write `[start_us, end_us)` of a patient into `folder`, which must be empty or new.
 
-    `named` and `paper` (A4, LETTER) are for PDF alone. `keep` makes an audit event durable; it is called before
+    `named` and `paper` (A4, LETTER) are for PDF alone. `recipient`: the files go into one parcel that only its
+    key opens, and touch no disk in the clear. `keep` makes an audit event durable; it is called before
     the first file is made, and when all are there. Raises `SetupError` (nothing there, no such patient, folder
     not empty), `StoreError` (damage).
     """
@@ -77,12 +82,20 @@ def export(
     detail: Evidence = {"format": form, "start": iso_utc(start_us), "end": iso_utc(end_us), "samples": samples}
     if form == "pdf":
         detail |= {"named": named, "paper": paper}
+    if recipient is not None:
+        detail |= {"sealed_to": recipient.id.hex()}
     act = Audit(id=ids.event(), patient=patient, start_us=now_us, actor=actor, action="export", detail=detail)
     writer = _WRITERS.get(form) or _pdf_writer(records, act, start_us, end_us, named=named, paper=paper)
     keep(act)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        files = writer(segments, events, folder)
+        if recipient is None:
+            files = writer(segments, events, folder)
+        else:
+            with in_memory() as place:
+                writer(segments, events, place)
+                files = [folder / PARCEL]
+                files[0].write_bytes(seal_folder(place, recipient))
         hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     except OSError as error:
         raise SetupError(

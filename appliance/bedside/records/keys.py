@@ -54,7 +54,13 @@ CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 CREDENTIAL_NAME = "bedside-passphrase"
 BOX_FILE = "box.key"
 NEXT_FILE = "box.key.next"  # while the box key is changed
-LASTING_PURPOSES = ("log head", "deleted entries", "erasure certificates")  # whose seals outlive a box key
+LASTING_PURPOSES = (
+    "log head",
+    "deleted entries",
+    "erasure certificates",
+    "log witness",
+    "retention",
+)  # whose seals outlive a box key
 _FORMAT = 1
 _NONCE_BYTES = 12
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
@@ -315,6 +321,10 @@ class KeyRing:
     def derive_all(self, purpose: str) -> list[bytes]:
         """`derive` now, and what it gave before the box key was changed (for `LASTING_PURPOSES`)."""
         return [self.derive(purpose), *(key.raw for key in reversed(self._load(BOX, _past(purpose))))]
+
+    def derive_first(self, purpose: str) -> bytes:
+        """What `derive` gave first: for keys by which others know this box, so that they stay."""
+        return self.derive_all(purpose)[-1]
 
     def _load(self, owner: str, purpose: str) -> list[DataKey]:
         if not _OWNER.fullmatch(owner) or not _PURPOSE.fullmatch(purpose):

@@ -30,7 +30,10 @@ from bedside.records.erasure import (
 )
 from bedside.records.packs import INSERT_PACK, PACK_COLUMNS, Pack
 from bedside.records.reader import Records
+from bedside.records.retention import DAY_US, EVENTS, Forgotten, Policy
+from bedside.records.schema import FORM_WAVE
 from bedside.records.search import entry_from, pack_from
+from bedside.records.trend import MINUTE_US, MINUTES
 
 log = logging.getLogger(__name__)
 
@@ -108,9 +111,39 @@ class LivingRecords(Records):
         return done
 
     def delete_before(self, series: Sequence[int], before_us: int, why: str) -> int:
-        """One bounded step: how many entries that ended before `before_us` were deleted; 0: none is left."""
+        """One bounded step: how many samples' or events' entries that ended before `before_us` were deleted.
+
+        0: none is left. Descriptions of patients and streams stay.
+        """
         with self._lock:
-            return self._delete_some(series, before_us, why)
+            return self._delete_some(series, before_us, why, FORM_WAVE)
+
+    def retention_step(self, policy: Policy) -> Forgotten | None:
+        """Delete a little of what is past its time; None: nothing is."""
+        with self._lock:
+            for patient, owner in self._state.patients.items():
+                if owner in self._erased:
+                    continue
+                for number in self._owned(owner):
+                    info = self._state.series[number].info
+                    if number != owner and info is None:
+                        continue  # what kind it is cannot be read: it stays
+                    kind = EVENTS if info is None else str(info.kind)
+                    days = policy.days(patient, kind)
+                    if days is None:
+                        continue
+                    before_us = self._now_us() - days * DAY_US
+                    entries = self._delete_some([number], before_us, "retention", FORM_WAVE)
+                    if kind == EVENTS and entries:
+                        self._forget_trends(owner, before_us)
+                    if entries:
+                        return Forgotten(patient, kind, before_us, entries)
+        return None
+
+    def _forget_trends(self, owner: int, before_us: int) -> None:
+        hour = before_us // (MINUTE_US * MINUTES)
+        with guarded(self.path, "deleting"), transaction(self._connection):
+            self._connection.execute("DELETE FROM trend WHERE series = ? AND hour < ?", (owner, hour))
 
     def _certificates(self) -> list[Certificate]:
         trusted = public_keys(self.keys)
@@ -147,12 +180,12 @@ class LivingRecords(Records):
     def _count(self, owner: int) -> int:
         return sum(self._state.series[number].next_seq for number in self._owned(owner))
 
-    def _delete_some(self, series: Sequence[int], before_us: int, why: str) -> int:
+    def _delete_some(self, series: Sequence[int], before_us: int, why: str, form: int = 0) -> int:
         deleted = 0
         for number in series:
             budget = STEP_PACKS
             with guarded(self.path, "deleting"), transaction(self._connection):
-                for group in self._sources(number, before_us):
+                for group in self._sources(number, before_us, form):
                     deleted += self._delete_group(group, why)
                     budget -= 1
                     if not budget:
@@ -161,13 +194,13 @@ class LivingRecords(Records):
                 return deleted
         return deleted
 
-    def _sources(self, series: int, before_us: int) -> Iterator[Pack | list[Entry]]:
-        """Packs and groups of rows of one series, oldest first. A pack whose key is lost stays: it cannot be proved."""
+    def _sources(self, series: int, before_us: int, form: int = 0) -> Iterator[Pack | list[Entry]]:
+        """Packs and groups of rows of one series from a form on. A pack whose key is lost stays: it has no proof."""
         query = (
             f"SELECT {PACK_COLUMNS} FROM pack WHERE series = ? AND schema != {DELETED_SCHEMA}"  # noqa: S608
-            " AND start_us + span_us < ? ORDER BY seq LIMIT ?"
+            " AND start_us + span_us < ? AND form >= ? ORDER BY seq LIMIT ?"
         )
-        for row in self._connection.execute(query, (series, before_us, STEP_PACKS)).fetchall():
+        for row in self._connection.execute(query, (series, before_us, form, STEP_PACKS)).fetchall():
             pack = pack_from(row)
             try:
                 self.open_pack(pack)
@@ -175,8 +208,11 @@ class LivingRecords(Records):
                 self._note(f"{error}: it stays, unreadable")
             else:
                 yield pack
-        query = f"SELECT {COLUMNS} FROM entry WHERE series = ? AND start_us + span_us < ? ORDER BY position LIMIT ?"  # noqa: S608
-        rows = list(map(entry_from, self._connection.execute(query, (series, before_us, STEP_ROWS)).fetchall()))
+        query = (
+            f"SELECT {COLUMNS} FROM entry WHERE series = ? AND start_us + span_us < ? AND form >= ?"  # noqa: S608
+            " ORDER BY position LIMIT ?"
+        )
+        rows = list(map(entry_from, self._connection.execute(query, (series, before_us, form, STEP_ROWS)).fetchall()))
         yield from _groups(rows)
 
     def _delete_group(self, source: Pack | list[Entry], why: str) -> int:

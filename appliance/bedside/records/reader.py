@@ -43,6 +43,7 @@ from bedside.records.trend import (
     trend_binding,
     unpack_hour,
 )
+from bedside.records.witness import SignedHead, signed_head
 
 NAME_LOST = "(name cannot be read)"
 _PAGE_ROWS = 256
@@ -219,6 +220,11 @@ class Records:
         """The log's size and root as this reader knows it."""
         with self._lock:
             return self._state.frontier.size, self._state.frontier.root()
+
+    def signed_head(self, time_us: int) -> SignedHead:
+        """The log's head for a witness."""
+        size, root = self.head()
+        return signed_head(self.keys, size, root, time_us)
 
     def close(self) -> None:
         """Release the database. Safe to call twice."""

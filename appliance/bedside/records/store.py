@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bedside.core.errors import SetupError, StoreError
+from bedside.core.ids import IdSource
 from bedside.core.ports import Batch, Patient
 from bedside.core.samples import StreamInfo
 from bedside.core.tables import Database
@@ -23,7 +24,7 @@ from bedside.records.boxkey import Argon2Cost
 from bedside.records.compaction import SCAN, SCAN_ROWS, Compaction
 from bedside.records.database import DamagedError, check, connect, guarded, transaction
 from bedside.records.draft import Draft
-from bedside.records.entries import COLUMNS, INSERT, Entry, binding, checkpoint_binding
+from bedside.records.entries import COLUMNS, INSERT, INT64_END, Entry, binding, checkpoint_binding
 from bedside.records.erasure import Certificate
 from bedside.records.files import FolderLock, write_atomically
 from bedside.records.keys import RECORDS_KEY, KeyRing, passphrase_from
@@ -31,6 +32,7 @@ from bedside.records.life import LivingRecords
 from bedside.records.log import SEAL_PURPOSE, head_seal
 from bedside.records.packs import INSERT_PACK, pack_binding, pack_entries, pack_of, unpack_entries
 from bedside.records.reader import Records
+from bedside.records.retention import FORGET_US, POLICY_FILE, Policy, load_policy
 from bedside.records.schema import LAYOUT_VERSION, migrate
 from bedside.records.sealing import Sealer
 from bedside.records.search import entry_from
@@ -109,6 +111,8 @@ class RecordStore(LivingRecords):
         self._unsure = False  # a write failed: what is on disk is looked up before the next one
         self._closed = False
         self._compaction = Compaction()
+        self.policy = Policy()
+        self._forget_us = -INT64_END
 
     @property
     def previous_shutdown_clean(self) -> bool:
@@ -159,7 +163,7 @@ class RecordStore(LivingRecords):
                     rows = self._connection.execute(SCAN, (plan.cursor,)).fetchall()
                 plan.feed(rows, self._now_us())
                 plan.give_up_waiting(self._now_us())
-                return bool(plan.ready) or len(rows) == SCAN_ROWS
+                return bool(plan.ready) or len(rows) == SCAN_ROWS or self._forget_some()
             try:
                 self._pack(plan.ready[0])
             except DamagedError:
@@ -170,6 +174,20 @@ class RecordStore(LivingRecords):
                 log.warning("rows stay as they are", extra={"position": plan.ready[0][0], "reason": str(error)})
             plan.ready.popleft()
             return True
+
+    def _forget_some(self) -> bool:
+        """Each hour, what is past its time is deleted, a little a call, and each deletion is an audited act."""
+        now_us = self._now_us()
+        if now_us < self._forget_us or self.policy.empty:
+            return False
+        forgotten = self.retention_step(self.policy)
+        if forgotten is None:
+            self._forget_us = now_us + FORGET_US
+            return False
+        draft = self._draft()
+        draft.add_events([forgotten.audit(IdSource(self._now_us).event(), now_us)])
+        self._commit(draft)
+        return True
 
     def rotate_box_key(self) -> None:
         """A new box key, while records are written. Raises `StoreError`, as `KeyRing.rotate`."""
@@ -377,6 +395,10 @@ def open_store(
     except BaseException:
         lock.release()
         raise
+    try:
+        store.policy = load_policy(home.path / POLICY_FILE, keys)
+    except StoreError as error:
+        store.damage.append(f"{error}: nothing is deleted after its time")
     clean = store.begin() and set_aside is None
     store.damage += store.finish_erasures()
     store.opening_report = OpeningReport(

@@ -21,6 +21,7 @@ from bedside.records.log import SEAL_PURPOSE, Frontier, head_seal
 from bedside.records.packs import Pack
 from bedside.records.reader import Records
 from bedside.records.schema import FORM_EVENTS, FORM_NAMES, FORM_PATIENT, FORM_STREAM, FORM_WAVE
+from bedside.records.witness import SignedHead, own_heads
 
 FINDINGS_MAX = 1000
 
@@ -50,6 +51,7 @@ class VerifyReport:
     entries: int = 0
     heads: int = 0
     deleted: int = 0  # entries whose content the box has deleted; their places are proved
+    witnessed: int = 0  # heads kept elsewhere that were compared
     root: str = ""
     findings: list[Finding] = field(default_factory=list)
 
@@ -65,8 +67,11 @@ class VerifyReport:
         return {"ok": self.ok, **asdict(self)}
 
 
-def verify(records: Records) -> VerifyReport:
-    """Check everything. `records` comes from `open_reader`; a gateway may be writing meanwhile."""
+def verify(records: Records, witnessed: Sequence[SignedHead] | None = None) -> VerifyReport:
+    """Check everything. `records` comes from `open_reader`; a gateway may be writing meanwhile.
+
+    `witnessed`: heads of this box that were kept elsewhere; against them a rollback or a rewritten log shows, too.
+    """
     report = VerifyReport()
     try:
         with records.snapshot() as connection:
@@ -75,13 +80,55 @@ def verify(records: Records) -> VerifyReport:
                 report.add(Finding(f"SQLite's check fails: {'; '.join(found)[:500]}"))
             heads = {size: (root, seal) for size, root, seal in connection.execute("SELECT size, root, seal FROM head")}
             report.heads = len(heads)
-            _check_entries(records, heads, report)
+            _check_entries(records, heads, _Witnessed(witnessed or (), records, report), report)
     except (StoreError, sqlite3.Error) as error:
         report.add(Finding(f"reading stops after {report.entries} entries: {error}"))
     return report
 
 
-def _check_entries(records: Records, heads: dict[int, tuple[bytes, bytes]], report: VerifyReport) -> None:
+class _Witnessed:
+    """Heads from elsewhere, compared as the tree grows over their sizes."""
+
+    def __init__(self, heads: Sequence[SignedHead], records: Records, report: VerifyReport) -> None:
+        ours, foreign = own_heads(heads, records.keys)
+        self._report = report
+        self._heads = {head.size: head for head in ours}
+        report.witnessed = len(ours)
+        if foreign:
+            report.add(Finding(f"the witness has {len(foreign)} heads in this box's name that it has not signed"))
+        if heads and not ours:
+            report.add(Finding("none of the witness's heads is of this box key"))
+        self._told = False
+
+    def wants(self, size: int) -> bool:
+        return size in self._heads
+
+    def compare(self, size: int, root: bytes) -> None:
+        head = self._heads.get(size)
+        if head is not None and head.root != root.hex() and not self._told:
+            self._told = True
+            self._report.add(Finding(f"the first {size} entries are not those witnessed at {_iso(head.time_us)}"))
+
+    def end(self, size: int) -> None:
+        """All that was witnessed must be there."""
+        beyond = [head for at, head in self._heads.items() if at > size]
+        if beyond:
+            first, last = min(beyond, key=_size), max(beyond, key=_size)
+            self._report.add(
+                Finding(
+                    f"the store was rolled back: it has {size} entries, {last.size} were witnessed at "
+                    f"{_iso(last.time_us)}; what was written from {_iso(first.time_us)} or a little before on is gone"
+                )
+            )
+
+
+def _size(head: SignedHead) -> int:
+    return head.size
+
+
+def _check_entries(
+    records: Records, heads: dict[int, tuple[bytes, bytes]], witnessed: _Witnessed, report: VerifyReport
+) -> None:
     keys = records.keys.derive_all(SEAL_PURPOSE)
     frontier = Frontier()
     expected = 0
@@ -110,7 +157,9 @@ def _check_entries(records: Records, heads: dict[int, tuple[bytes, bytes]], repo
             report.add(_located(records, entry, problem))
         if whole:
             whole = _grow(records, frontier, entry, heads, keys, report)
+            witnessed.compare(frontier.size, frontier.root() if witnessed.wants(frontier.size) else b"")
     report.root = frontier.root().hex() if whole else ""
+    witnessed.end(expected)
     for size in sorted(heads):
         if size > expected:
             report.add(Finding(f"{size - expected} entries were cut off the end: a head counts {size}"))
