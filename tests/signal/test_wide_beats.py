@@ -133,7 +133,7 @@ def test_a_wide_tachycardia_that_goes_on_never_becomes_what_it_is_held_against(m
     assert onsets() != [1, 1, 1]
 
 
-@pytest.mark.parametrize("seed", [0, 2, 5, 9])
+@pytest.mark.parametrize("seed", [0, 2, 5, 7])
 def test_wide_beats_that_do_not_resemble_one_another_are_artefacts(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(seed)
     beats = at_rate(70, 1, 30, normal())

@@ -113,7 +113,10 @@ def step(state: IrregularityState, rr_s: float, end: int, fs_hz: float) -> Irreg
     old = 0
     while ends[old] <= end - SPAN_S_MAX * fs_hz:
         old += 1
-    grown = replace(state, rr_s=rr_kept[old:], ends=ends[old:], pending=state.pending + 1)
+    rr_kept, ends, pending = rr_kept[old:], ends[old:], state.pending + 1
+    grown = IrregularityState(
+        rr_kept, ends, pending, state.total, state.empty, state.full, state.onset, state.ended, state.evidence
+    )
     if grown.pending < EVERY or len(grown.rr_s) < WINDOW:
         return grown
     return _judge(grown, measure(np.array(grown.rr_s)))

@@ -29,11 +29,11 @@ _BENT = np.linalg.qr(np.vander(np.linspace(-1.0, 1.0, _PARTS), 3, increasing=Tru
 
 
 class OverloadState(NamedTuple):
-    """`blocked_s`: seconds for which silence is not believed yet; `jump_mv`: signed, `jump_s` seconds to be gone."""
+    """`blocked_s`: seconds for which silence is not believed; `last_mv`: the last second with a beat, while recent."""
 
     blocked_s: int = 0
-    jump_mv: float = 0.0
-    jump_s: int = 0
+    last_mv: Floats | None = None
+    last_s: int = 0  # seconds for which that is recent
 
 
 def judge(state: OverloadState, verdict: Verdict, source_mv: Floats, silent: bool) -> tuple[OverloadState, Verdict]:
@@ -43,19 +43,23 @@ def judge(state: OverloadState, verdict: Verdict, source_mv: Floats, silent: boo
     """
     if verdict.reason in DISTURBANCES:
         return OverloadState(BLOCKED_S), verdict
-    parts = _parts(source_mv)
     if not silent:
-        jump_mv = _jump(parts) if parts is not None else 0.0
-        state = OverloadState(0 if verdict.usable else state.blocked_s, jump_mv, JUMP_S)
-        return state, verdict
-    blocked_s = state.blocked_s
-    if state.jump_s and parts is not None and _runs_back(parts, state.jump_mv):
-        blocked_s, state = BLOCKED_S, OverloadState()
-    state = OverloadState(blocked_s, state.jump_mv, max(state.jump_s - 1, 0))
+        return OverloadState(0 if verdict.usable else state.blocked_s, source_mv, JUMP_S), verdict
+    blocked_s, last_mv, last_s = state.blocked_s, state.last_mv, state.last_s - 1
+    if last_mv is not None and _pushed(last_mv, source_mv):
+        blocked_s, last_mv = BLOCKED_S, None
+    if last_s <= 0:
+        last_mv = None
     if not verdict.usable or not blocked_s:
-        return state, verdict
+        return OverloadState(blocked_s, last_mv, last_s), verdict
     motion = Verdict(False, min(verdict.score, SCORE_MAX), "motion", verdict.rest_mv)
-    return state._replace(blocked_s=blocked_s - 1), motion
+    return OverloadState(blocked_s - 1, last_mv, last_s), motion
+
+
+def _pushed(last_mv: Floats, source_mv: Floats) -> bool:
+    """Did the line jump in the last second that had a beat, and does it run back in this one?"""
+    before, parts = _parts(last_mv), _parts(source_mv)
+    return before is not None and parts is not None and _runs_back(parts, _jump(before))
 
 
 def _parts(source_mv: Floats) -> Floats | None:

@@ -111,8 +111,8 @@ def judge_second(state: QualityState, second: Second) -> tuple[QualityState, Ver
     odds = noise_odds(measures)
     score = 1.0 / (1.0 + math.exp(min(odds - REJECT, 50.0)))
     if odds < REJECT:
-        return state, gross._replace(score=score)
-    return state, gross._replace(usable=False, score=score, reason=_plain_reason(second.wave_mv))
+        return state, Verdict(True, score, None, gross.rest_mv, gross.noise)
+    return state, Verdict(False, score, _plain_reason(second.wave_mv), gross.rest_mv, gross.noise)
 
 
 def examine(

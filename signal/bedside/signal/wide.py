@@ -40,6 +40,7 @@ WIDE_S = 0.08  # by `measure`, what bundle branch block (0.12 s from onset to en
 WIDER = 1.4  # times the reference, and so no stretch by noise
 ALIKE = 0.9  # correlation from which a QRS is the patient's own whatever its width
 UNLIKE = 0.6  # below it another form, also where both are wide (bundle branch block, and VT on top)
+AT_ONCE = 0.97  # as R is marked: more alike than any threshold here, so no better place is looked for
 KIN = 0.8  # beats of one tachycardia resemble each other; artefacts do not
 ALONE_WIDE_S = 0.10  # without a reference the width alone must speak, and say more than bundle branch block ...
 ALONE_RR_S = 0.5  # ... at 120/min and more ...
@@ -140,12 +141,15 @@ def _take(state: WideState, at: int, believed: bool, lead_mv: Floats) -> tuple[W
         return state._replace(last=at, rr_s=intervals_s, kin=None), WideBeat(at, None)
     around, width_s = measured
     reference = state.reference
-    alike, shift = 0.0, SHIFT
+    own, alike, shift = unit(around[SHIFT:-SHIFT]), 0.0, SHIFT
     if reference is not None and reference.votes > 0:
-        alike, shift = best_shift(around, reference.shape)
+        alike = float(own @ reference.shape)
+        if alike < AT_ONCE:
+            alike, shift = best_shift(around, reference.shape)
+            own = unit(around[shift : shift + around.size - 2 * SHIFT])
     beat = _judge(at, alike, width_s, intervals_s, reference)
     if may_learn(intervals_s):
-        reference = _vote(reference, alike, around[shift : shift + around.size - 2 * SHIFT], width_s)
+        reference = _vote(reference, alike, own, width_s)
     kin = unit(around[SHIFT:-SHIFT]) if beat.wide else None
     if beat.wide and state.kin is not None and best_shift(around, state.kin)[0] < KIN:
         beat = beat._replace(wide=False)
@@ -215,14 +219,14 @@ def _judge(at: int, alike: float, width_s: float, rr_s: tuple[float, ...], refer
 
 
 def _vote(reference: Reference | None, alike: float, own: Floats, width_s: float) -> Reference:
-    """A slow beat, `own` where it is most alike, votes for the reference and moves it, or against; at none it is it."""
+    """A slow beat votes for the reference and moves it, or against; at none it is it. `own`: its form, of length 1."""
     if reference is None or reference.votes == 0:
-        return Reference(unit(own), width_s, 1)
+        return Reference(own, width_s, 1)
     if alike < LIKE:
         return reference._replace(votes=reference.votes - 1)
     share = 1.0 / min(reference.votes + 1, MEAN_OF)
     return Reference(
-        unit((1.0 - share) * reference.shape + share * unit(own)),
+        unit((1.0 - share) * reference.shape + share * own),
         (1.0 - share) * reference.width_s + share * width_s,
         min(reference.votes + 1, VOTES_MAX),
     )
