@@ -177,18 +177,23 @@ def evidence(sight: Sight, memory: Memory) -> Floats:
     fade = _fade(since, usual.rr)
     level, low = fade * (level or height), fade * usual.low
     likeness = np.matmul(views, sight.view[:, :, None])[:, :, 0]  # with each hump remembered, in three respects
-    best_shape, best_around, best_slopes = np.maximum.reduce(likeness[:, :BEATS_KEPT], 1).tolist()
-    other_shape, other_around, other_slopes = np.maximum.reduce(likeness[:, BEATS_KEPT:], 1).tolist()
-    mean_shape, _, mean_slopes = (np.add.reduce(likeness[:, :BEATS_KEPT], 1) / max(len(beats), 1)).tolist()
-    place, before_a_beat = -1.0, -1.0
-    for like, other in zip(likeness[0, BEATS_KEPT:].tolist(), others, strict=True):
-        place = max(place, like * math.exp(-(((since - other[2]) / 12.0) ** 2)))
-        before_a_beat = max(before_a_beat, like if other[3] else 0.0)
+    (best_shape, other_shape), (best_around, other_around), (best_slopes, other_slopes) = np.maximum.reduceat(
+        likeness, _BEATS_OTHERS, 1
+    ).tolist()
+    sum_shape, sum_slopes = np.add.reduce(likeness[::2, :BEATS_KEPT], 1).tolist()
+    place, before_a_beat, tallest, steepest = -1.0, -1.0, 0.0, 0.0
+    for like, (_, tall, after, until, steep) in zip(likeness[0, BEATS_KEPT:].tolist(), others, strict=True):
+        apart = (since - after) / 12.0
+        if -6.0 < apart < 6.0:  # further apart than that there is nothing to add
+            place = max(place, like * math.exp(-(apart * apart)))
+        else:
+            place = max(place, 0.0)
+        before_a_beat = max(before_a_beat, like if until else 0.0)
+        tallest, steepest = max(tallest, tall), max(steepest, steep)
+    tallest, steepest = tallest or 0.1 * height, steepest or 0.1 * hump.steepness
     other_at, other_height, _, _, _ = others[-1]
     ago = at - other_at
     announced = _announced(memory, ago) if ago < NEAR else 0.0
-    tallest = max(other[1] for other in others) or 0.1 * height
-    steepest = max(other[4] for other in others) or 0.1 * hump.steepness
     phase = since / usual.rr
     early, spread = max(0.0, 0.9 - phase), min(usual.spread, 1.0)
     two = (at - beats[-2].at) / usual.rr if len(beats) > 1 else 2.0
@@ -223,7 +228,7 @@ def evidence(sight: Sight, memory: Memory) -> Floats:
             sight.rough_floor / usual.steepness,
             # from here on no logarithms
             best_shape,
-            mean_shape,
+            sum_shape / max(len(beats), 1),
             other_shape,
             best_around,
             other_around,
@@ -247,7 +252,7 @@ def evidence(sight: Sight, memory: Memory) -> Floats:
             doubt,
             len(beats) / BEATS_KEPT,
             best_slopes,
-            mean_slopes,
+            sum_slopes / max(len(beats), 1),
             other_slopes,
         )
     )
@@ -267,6 +272,7 @@ def _announced(memory: Memory, ago: float) -> float:
     )
 
 
+_BEATS_OTHERS = np.array((0, BEATS_KEPT))  # where each begins among the humps remembered
 LOGARITHMS = 27
 MEASURES = 54
 
