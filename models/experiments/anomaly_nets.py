@@ -1,13 +1,15 @@
 """Statistics against a small autoencoder: "this is not how this patient was", at the same rate of false alarms.
 
-    python models/experiments/anomaly_nets.py DIR [CACHE]
+    python models/experiments/anomaly_nets.py DIR [--cache FILE.npz] [--out models]
 
 DIR holds `beat_labels/nsrdb.npz` (18 healthy people, a day of beats each) and `mitdb` (for the average QRS of each
-minute, through the live path; kept in CACHE, a .npz, when that is named). A day's heart rate, short-term variability
-and ventricular beats are real; its QRS width and size are runs of minutes of one MIT-BIH patient each, end to end, so
-they wander as real ones do but know nothing of the day's heart rate. Every contender gets the same five numbers, sees
-a patient's own past alone, and says a change after five minutes of it. Contenders with a threshold get it from the
-other patients (six folds of three), so that they would have as many false alarms there as the shipped statistics.
+minute, through the live path; kept in the cache when one is named). `--out` writes the card, `cards/anomaly.*`.
+
+A day's heart rate, short-term variability and ventricular beats are real; its QRS width and size are runs of minutes
+of one MIT-BIH patient each, end to end, so they wander as real ones do but know nothing of the day's heart rate. Every
+contender gets the same five numbers, sees a patient's own past alone, and says a change after five minutes of it.
+Contenders with a threshold get it from the other patients (six folds of three), so that they would have as many false
+alarms there as the shipped statistics.
 
 The autoencoder (30 numbers: six five-minute medians of five quantities, in the patient's own spreads; 16, 6, 16
 hidden) is scikit-learn's in float: int8 can only lose by it.
@@ -15,6 +17,8 @@ hidden) is scikit-learn's in float: int8 can only lose by it.
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bedside.models import anomaly
+from bedside.models import anomaly, anomaly_card
 
 Floats = npt.NDArray[np.float64]
 QUANTITIES = ("heart_rate", "variability", "ventricular_rate", "qrs_width", "qrs_size")
@@ -33,6 +37,8 @@ KNOWN_MIN, RECENT, BACK = anomaly.KNOWN_MIN, anomaly.RECENT, anomaly.BACK
 LAGS = (0, 5, 10, 15, 20, 25)
 AT, LASTS = 720, 30
 CLIP = 12.0
+SHIPPED = "shipped statistics"
+VERDICT = "@VERDICT@"
 N_FOLDS = 6
 CHANGES: dict[str, Floats] = {
     "rate +22/min": np.array([22.0, 0, 0, 0, 0]),
@@ -142,16 +148,10 @@ def begins(score: Floats, limit: float) -> list[int]:
     return said
 
 
-def scored(score: Floats, minutes: npt.NDArray[np.int64], n: int) -> Floats:
-    full = np.full(n, -1.0)
-    full[minutes] = score
-    return full
-
-
 def limit_for(scores: list[Floats], per_day: float) -> float:
     """The threshold at which these patients have `per_day` false alarms a day."""
     n_days = sum(float(np.sum(one >= 0)) for one in scores) / 1440
-    candidates = np.unique(np.quantile(np.concatenate(scores), np.linspace(0.5, 1.0, 200)))
+    candidates = np.unique(np.quantile(np.concatenate(scores), np.linspace(0.8, 1.0, 201)))
     for limit in candidates.tolist():
         if limit > 0 and sum(len(begins(one, limit)) for one in scores) <= per_day * n_days:
             return float(limit)
@@ -192,7 +192,7 @@ def contenders(train: list[Floats]) -> dict[str, Scorer]:
 
     rows = np.concatenate([windows(z)[0] for z in train])
     inverse = np.linalg.pinv(np.cov(rows[:, :5].T) + 0.1 * np.eye(5))
-    net = MLPRegressor((16, 6, 16), activation="relu", alpha=1e-3, max_iter=60, random_state=7, early_stopping=True)
+    net = MLPRegressor(hidden_layer_sizes=(16, 6, 16), alpha=1e-3, max_iter=60, random_state=7, early_stopping=True)
     lesson = rows[:: max(rows.shape[0] // 20_000, 1)]
     net.fit(lesson + np.random.default_rng(7).normal(0, 0.2, lesson.shape), lesson)
     return {
@@ -202,41 +202,58 @@ def contenders(train: list[Floats]) -> dict[str, Scorer]:
     }
 
 
-def main(folder: Path, cache: Path | None) -> None:
+def main(folder: Path, cache: Path | None) -> dict[str, Any]:
+    """Facts of the card."""
     shapes = shapes_of(folder, cache)
     people = days(folder, shapes)
     z = [spreads(day) for day in people]
+    z_of = {change: [spreads(changed(day, by)) for day in people] for change, by in CHANGES.items()}
     n_days = sum(float(np.sum(~np.isnan(one[:, 0]))) for one in z) / 1440
-    alarms: dict[str, int] = {"shipped statistics": sum(len(shipped_statistics(day)) for day in people)}
-    per_day = alarms["shipped statistics"] / n_days
-    hits: dict[tuple[str, str], int] = {
-        ("shipped statistics", change): sum(seen(shipped_statistics(changed(day, by))) for day in people)
+    alarms: dict[str, int] = {SHIPPED: sum(len(shipped_statistics(day)) for day in people)}
+    found = {
+        change: {SHIPPED: sum(seen(shipped_statistics(changed(day, by))) for day in people)}
         for change, by in CHANGES.items()
     }
     for fold in range(N_FOLDS):
         held = [number for number in range(len(people)) if number % N_FOLDS == fold]
         train = [one for number, one in enumerate(z) if number not in held]
         for name, scorer in contenders(train).items():
-
-            def of(one: Floats, scorer: Scorer = scorer) -> Floats:
-                rows, minutes = windows(one)
-                return scored(scorer(rows), minutes, one.shape[0]) if minutes.size else np.full(one.shape[0], -1.0)
-
-            limit = limit_for([of(one) for one in train], per_day)
+            limit = limit_for([minute_scores(one, scorer) for one in train], alarms[SHIPPED] / n_days)
             for number in held:
-                alarms[name] = alarms.get(name, 0) + len(begins(of(z[number]), limit))
-                for change, by in CHANGES.items():
-                    found = seen(begins(of(spreads(changed(people[number], by))), limit))
-                    hits[name, change] = hits.get((name, change), 0) + found
-    names = list(alarms)
-    sys.stdout.write(f"{len(people)} people, {n_days:.1f} judged days, {len(shapes)} patients' QRS\n\n")
-    sys.stdout.write("| | " + " | ".join(names) + " |\n" + "| --- " * (len(names) + 1) + "|\n")
-    rates = [f"{alarms[name] / n_days:.2f}" for name in names]
-    sys.stdout.write("| false alarms a day | " + " | ".join(rates) + " |\n")
-    for change in CHANGES:
-        row = [f"{hits[name, change]} of {len(people)}" for name in names]
-        sys.stdout.write(f"| {change} | " + " | ".join(row) + " |\n")
+                said = begins(minute_scores(z[number], scorer), limit)
+                alarms[name] = alarms.get(name, 0) + len(said)
+                for change, row in found.items():
+                    hit = seen(begins(minute_scores(z_of[change][number], scorer), limit))
+                    row[name] = row.get(name, 0) + hit
+    return {
+        "people": len(people),
+        "days": round(n_days, 1),
+        "qrs_patients": len(shapes),
+        "false_alarms_a_day": {name: round(n / n_days, 3) for name, n in alarms.items()},
+        "found": found,
+        "rules": anomaly_card.rules(),
+        "verdict": VERDICT,
+    }
+
+
+def minute_scores(z: Floats, scorer: Scorer) -> Floats:
+    """A score for each minute; -1 where none is judged."""
+    rows, minutes = windows(z)
+    full = np.full(z.shape[0], -1.0)
+    if minutes.size:
+        full[minutes] = scorer(rows)
+    return full
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--out", type=Path)
+    asked = parser.parse_args()
+    facts = main(asked.folder, asked.cache)
+    text = anomaly_card.card(facts)
+    if asked.out is not None:
+        (asked.out / "cards" / "anomaly.json").write_text(json.dumps(facts, indent=1) + "\n")
+        (asked.out / "cards" / "anomaly.md").write_text(text)
+    sys.stdout.write(text)

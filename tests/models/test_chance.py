@@ -1,4 +1,4 @@
-"""Negative controls of training that need no TensorFlow: what can be learned is, and shuffled labels give chance."""
+"""Negative controls of training without TensorFlow: shuffled labels give chance, missing classes are named."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bedside.models import rhythm_train, shipped
+from bedside.core.errors import SetupError
+from bedside.models import present, rhythm_train, shipped
 from bedside.models.rhythm import LABELS
 from bedside.models.rhythm_cards import confusion, f1_scores
 from bedside.models.rhythm_corpus import Strips
@@ -46,3 +47,11 @@ def test_the_rhythm_net_learns_what_can_be_learned_and_shuffled_labels_give_chan
 def test_the_committed_rhythm_model_was_trained_beside_a_control_that_gave_chance() -> None:
     facts = json.loads((shipped.folder() / "cards" / "rhythm.json").read_text())
     assert facts["shuffled_labels_mean_f1"] < CHANCE_MAX < facts["f1"]["mean"]
+
+
+def test_a_class_that_too_few_patients_have_is_named_before_training() -> None:
+    labels, people = np.array(list("NNSSVV")), np.array([1, 2, 1, 1, 1, 2])
+    wanted = {"N": "N beats", "S": "S beats", "V": "V beats", "F": "F beats"}
+    with pytest.raises(SetupError, match="S beats of 1 patient, F beats of no patients"):
+        present.require(labels, people, wanted, "DIR")
+    present.require(labels, people, {"N": "N beats", "V": "V beats"}, "DIR")

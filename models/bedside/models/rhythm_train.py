@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bedside.models import network, perceptrons, rhythm_cards, rhythm_corpus, shipped
+from bedside.models import network, perceptrons, present, rhythm_cards, rhythm_corpus, shipped
 from bedside.models.beats import BeatClassifier
 from bedside.models.inference import Entry, Model
 from bedside.models.outputs import outputs_digest
@@ -144,6 +144,8 @@ def train_rhythm(folder: Path, out: Path, say: Say, seed: int = SEED) -> dict[st
     network.require()  # fail before the long way through the recordings
     say(f"reading the strips of {folder} through the live path")
     strips = strips_in(folder)
+    wanted = {place: f"{label} strips" for place, label in enumerate(LABELS)}
+    present.require(strips.labels, np.arange(strips.labels.size), wanted, str(folder))
     say(f"{len(strips.names)} strips, {len(strips.skipped)} left out; cross-validating")
     shares = cross_validated(strips, seed)
     chance = cross_validated(strips, seed, shuffle=True)

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bedside.models import augment, calibration, cards, corpus, intervals, network, opinion
+from bedside.models import augment, calibration, cards, corpus, intervals, network, opinion, present
 from bedside.models.features import NAMES, Int8s
 from bedside.models.inference import Entry, Model
 from bedside.models.outputs import outputs_digest
@@ -298,6 +298,7 @@ def train_beats(folder: Path, out: Path, say: Say, seed: int = SEED) -> dict[str
     rhythms = intervals.read(folder)
     say(f"{len(data.patients)} patients with signals, {len(rhythms)} recordings of beat times")
     table = Table.of(data)
+    present.require(table.labels, table.patient, {"N": "N beats", "S": "S beats", "V": "V beats"}, str(folder))
     material = Material.of(table, rhythms)
     judged = cross_validate(data, material, seed, say)
     say("training on all patients")
