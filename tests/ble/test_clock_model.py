@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from bedside.ble import pmd
 from bedside.ble.clock_model import DELAY_US, DRIFT_MAX, RECENT_US, ClockModel, drift
+from bedside.ble.drivers import polar
+from bedside.ble.drivers.api import Stream
 from bedside.ble.intake import Intake
 from bedside.ble.timeline import Timeline
 from bedside.core.codes import StreamKind
@@ -151,6 +153,7 @@ def ecg_intake(put: list[Item]) -> Intake:
         0,
         None,
     )  # fmt: skip
+    intake.follow(polar.DRIVER, Stream(rate_hz=130.0, mv_per_count=0.001))
     intake.begin_link(0.0)
     return intake
 

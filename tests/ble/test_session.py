@@ -15,6 +15,8 @@ from tests.ble.ble_bodies import ReplayedBody
 from tests.ble.ble_scenes import START_US, Scene, Strand, check_balance, make_scene, on_virtual_time, play
 
 from bedside.ble import battery, heart_rate, intake, plx, pmd, timeline
+from bedside.ble.drivers import polar
+from bedside.ble.drivers.api import Stream
 from bedside.ble.outbox import Outbox
 from bedside.core.codes import Code, StreamKind
 from bedside.core.physiology import RadioState
@@ -423,6 +425,7 @@ def test_an_intake_takes_any_bytes_and_its_indices_never_go_back(packets: list[t
     items: list[Item] = []
     taken = intake.Intake(wearable="w", patient="p", put=items.append)
     taken.open_stream(STREAM, 0, None)
+    taken.follow(polar.DRIVER, Stream(rate_hz=STREAM.rate_hz, mv_per_count=0.001))
     taken.begin_link(0.0)
     for number, (uuid, payload) in enumerate(packets):
         taken.take(uuid, payload, now_us=number * 500_000, now_s=number / 2)

@@ -14,6 +14,7 @@ from functools import partial
 
 from bedside.ble import battery, heart_rate, plx, pmd, spot
 from bedside.ble.battery_trend import BatteryTrend, clock_text
+from bedside.ble.drivers.api import Driver, Stream
 from bedside.ble.ieee11073 import Number
 from bedside.ble.presence import Presence
 from bedside.ble.timeline import Timeline
@@ -116,8 +117,8 @@ class Intake:
         self._clock_offset_s: float | None = None
         self._earlier_offset_s: float | None = None
         self._session_us: int | None = None  # minute 0 of a glucose sensor's session
+        self._driver: tuple[Driver, Stream] | None = None
         self._decoders: dict[str, Callable[[bytes, int], None]] = {
-            pmd.DATA: self._ecg,
             heart_rate.MEASUREMENT: self._heart_rate,
             plx.CONTINUOUS: self._oximetry,
             battery.LEVEL: self._battery,
@@ -128,6 +129,16 @@ class Intake:
         """The ECG stream's facts are known; from now on frames become blocks."""
         self.stream = info
         self._timeline = Timeline(info.rate_hz, first_index, resumed_us)
+
+    @property
+    def ecg_uuid(self) -> str | None:
+        """The characteristic whose notifications are ECG; None before a driver is followed."""
+        return None if self._driver is None else self._driver[0].data
+
+    def follow(self, driver: Driver, stream: Stream) -> None:
+        """From now on notifications of the driver's `data` are read by it."""
+        self._driver = (driver, stream)
+        self._decoders[driver.data] = self._ecg
 
     def begin_link(self, now_s: float) -> None:
         """A new link: contact is told anew, and samples missing until the next frame were lost with the link."""
@@ -182,7 +193,7 @@ class Intake:
 
     def _malformed(self, uuid: str, payload: bytes, error: DecodeError) -> None:
         count = self.counts.malformed[uuid] = self.counts.malformed.get(uuid, 0) + 1
-        if uuid == pmd.DATA:
+        if uuid == self.ecg_uuid:
             self._cause = "malformed_packet"
         if count <= MALFORMED_LOGGED_MAX:
             logger.warning(
@@ -197,24 +208,27 @@ class Intake:
             )
 
     def _ecg(self, payload: bytes, now_us: int) -> None:
-        frame = pmd.decode_ecg_frame(payload)
         stream, timeline = self.stream, self._timeline
-        if stream is None or timeline is None:
+        if stream is None or timeline is None or self._driver is None:
+            return
+        driver, facts = self._driver
+        frame = driver.decode(payload, facts)
+        if frame is None:
             return
         cut_before = timeline.cut_frames
         placement = timeline.place(
-            last_ns=frame.timestamp_ns_2000,
-            n_samples=frame.uv.size,
+            last_ns=frame.last_ns,
+            n_samples=frame.counts.size,
             arrived_us=now_us,
             cause=self._cause or "packets_lost",
         )
         if placement is None:
             self.counts.frames_late = timeline.late_frames
             if timeline.cut_frames > cut_before:
-                raise DecodeError("Polar PMD data", "ECG sample", "the frame is shorter than its time stamp says")
+                raise DecodeError("ECG frame", "samples", "the frame is shorter than its time stamp says")
             return
         self._cause = None
-        self._tell_clock(frame.timestamp_ns_2000, timeline, stream, now_us)
+        self._tell_clock(frame.last_ns, timeline, stream, now_us)
         if (hole := placement.hole) is not None:
             self.counts.samples_missing += hole.n_samples
             self._put(
@@ -227,14 +241,14 @@ class Intake:
                     cause=hole.cause,
                 )
             )
-        self.counts.samples += frame.uv.size
+        self.counts.samples += frame.counts.size
         self._put(
             Block(
                 stream=stream,
                 first_index=placement.first_index,
                 start_us=placement.start_us,
                 rate_hz=stream.rate_hz,
-                counts=frame.uv,
+                counts=frame.counts,
                 uncertainty_us=placement.uncertainty_us,
             )
         )

@@ -24,7 +24,6 @@ import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from bleak import BleakClient
 from bleak.backends.characteristic import BleakGATTCharacteristic
@@ -32,9 +31,12 @@ from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 from bleak.exc import BleakBluetoothNotAvailableError, BleakError
 
-from bedside.ble import battery, date_time, heart_rate, plx, pmd, spot
+from bedside.ble import battery, date_time, heart_rate, plx, spot
+from bedside.ble.drivers.api import Driver
+from bedside.ble.drivers.registry import driver_for
 from bedside.ble.fetching import DRAIN_S, Fetching, Known, memories_of
 from bedside.ble.intake import Intake
+from bedside.ble.linked import LinkedDevice, within
 from bedside.ble.outbox import Outbox
 from bedside.ble.presence import UNKNOWN
 from bedside.ble.radio import OnAdvertisement, Radio
@@ -44,7 +46,6 @@ from bedside.core.samples import Item, LinkChange, LinkState, Plain, Reading, Re
 from bedside.core.time import Clock
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 NOT_FOUND_S = 20.0  # searching for longer is told as a lost link
 SCAN_S = 60.0  # a scan is begun anew after this long: adapters are known to go deaf
@@ -60,11 +61,11 @@ STABLE_S = 30.0  # up for so long: the next failure backs off from the start
 VISIT_S = 900.0  # a spot wearable that is silent for so long though its link is up is let go
 CLOCK_WRONG_S = 30.0  # a clock further off than this is set
 FLOODED_MAX = 2_000  # refused notifications of one link: such a wearable is disconnected
-USER_DESCRIPTION = "00002901-0000-1000-8000-00805f9b34fb"
-LEAD_PREFIX = "ECG lead "
 
-LATE_S = {pmd.DATA: 3.0, heart_rate.MEASUREMENT: 5.0, plx.CONTINUOUS: 5.0}
-"""After how long without data a signal is late, in order of importance: the first that a wearable has is its own."""
+LATE_S = {heart_rate.MEASUREMENT: 5.0, plx.CONTINUOUS: 5.0}
+"""After how long without data a signal is late, in order of importance: the first that a wearable has is its own.
+
+Before these comes the ECG, as its driver says."""
 
 _WITHDRAWN = {
     heart_rate.MEASUREMENT: (Code.HEART_RATE_DEVICE,),
@@ -129,10 +130,10 @@ class WearableSession:
         self._state: LinkState | None = None
         self._told_lost = False
         self._failures = 0
-        self._streaming = False  # was the ECG started on the present link?
+        self._streaming: Driver | None = None  # whose ECG was started on the present link
+        self._late_s = dict(LATE_S)
         self._flooded = 0  # refused notifications of the present link
         self._broken: asyncio.Future[str] | None = None  # of the present link: why it must end
-        self._responses: asyncio.Queue[bytes] = asyncio.Queue(8)
         self._ended_s: float | None = None  # when the last link ended
         self.connections = 0
 
@@ -226,14 +227,14 @@ class WearableSession:
         while True:
             found: asyncio.Future[BLEDevice] = asyncio.get_running_loop().create_future()
             scanner = self._radio.scanner(self._listener(found))
-            await _within(CALL_S, scanner.start())
+            await within(CALL_S, scanner.start())
             try:
                 waited_s = self._clock.monotonic_s() - begun_s
                 quiet_s = SCAN_S if self._told_lost or waited_s >= NOT_FOUND_S else NOT_FOUND_S - waited_s
                 await asyncio.wait((found,), timeout=quiet_s)
             finally:
                 with contextlib.suppress(BleakError, TimeoutError, OSError, EOFError):
-                    await _within(CALL_S, scanner.stop())
+                    await within(CALL_S, scanner.stop())
             if found.done():
                 return found.result()
             if not self._told_lost and not self._spot:
@@ -256,9 +257,9 @@ class WearableSession:
         broken = self._broken = asyncio.get_running_loop().create_future()
         client = self._radio.client(device, lambda _: self._break(self._why_lost()))
         try:
-            await _within(self._radio.ready_s, client.connect())
+            await within(self._radio.ready_s, client.connect())
             if self.config.prove is not None:
-                await _within(PROVE_S, self.config.prove(client))
+                await within(PROVE_S, self.config.prove(client))
             self.connections += 1
             self._flooded = 0
             self.intake.begin_link(self._clock.monotonic_s())
@@ -292,11 +293,10 @@ class WearableSession:
     async def _drop(self, client: BleakClient) -> None:
         if self._closing and self._streaming and client.is_connected:  # a strap that goes on streaming drains itself
             with contextlib.suppress(BleakError, TimeoutError, OSError, EOFError):
-                stop = pmd.Command(op=pmd.Op.STOP, kind=pmd.Kind.ECG)
-                await _within(STOP_S, client.write_gatt_char(pmd.CONTROL_POINT, stop.encode(), response=True))
-        self._streaming = False
+                await within(STOP_S, self._streaming.stop(LinkedDevice(client, self._on_driven)))
+        self._streaming = None
         try:
-            await _within(CLOSE_S, client.disconnect())
+            await within(CLOSE_S, client.disconnect())
         except (BleakError, TimeoutError, OSError, EOFError) as error:
             logger.warning("disconnect failed", extra={"wearable": self.config.id, "error": type(error).__name__})
 
@@ -312,16 +312,15 @@ class WearableSession:
             if "notify" in charge.properties:  # many a cuff can only be asked
                 await self._notify(client, battery.LEVEL)
             await self._read_battery(client)
-        if self.config.ecg_stream is not None and client.services.get_characteristic(pmd.DATA) is not None:
-            await self._start_ecg(client, self.config.ecg_stream)
-            signals.append(pmd.DATA)
+        if self.config.ecg_stream is not None:
+            signals += await self._start_ecg(client, self.config.ecg_stream)
         spots = [uuid for uuid in spot.UUIDS if client.services.get_characteristic(uuid) is not None]
         if spots:
             await self._right_clock(client)
         for uuid in spots:
             await self._notify(client, uuid)
         await self._prepare_memories(client)
-        watched = [uuid for uuid in LATE_S if uuid in signals]
+        watched = [uuid for uuid in self._late_s if uuid in signals]
         if not watched and not spots:
             raise WearableError("the wearable has no signal that Bedside can read")
         self._spot = not watched
@@ -389,11 +388,11 @@ class WearableSession:
             return
         value = spot.current_time(self._clock.now_us(), self.config.zone_s())
         with contextlib.suppress(BleakError):  # some refuse; then their offset has to do
-            await _within(CALL_S, client.write_gatt_char(found, value.encode(), response=True))
+            await within(CALL_S, client.write_gatt_char(found, value.encode(), response=True))
         self.intake.clock(await self._clock_offset(client), was_s)  # what it kept bears the clock as it was
 
     async def _clock_offset(self, client: BleakClient) -> float | None:
-        raw = await _within(CALL_S, client.read_gatt_char(date_time.CURRENT_TIME))
+        raw = await within(CALL_S, client.read_gatt_char(date_time.CURRENT_TIME))
         return spot.clock_offset_s(date_time.decode_current_time(bytes(raw)), self._clock.now_us())
 
     async def _visit(self, broken: asyncio.Future[str]) -> str:
@@ -410,7 +409,7 @@ class WearableSession:
         def take(_: BleakGATTCharacteristic, payload: bytearray) -> None:
             self._take(uuid, bytes(payload))
 
-        await _within(CALL_S, client.start_notify(uuid, take))
+        await within(CALL_S, client.start_notify(uuid, take))
 
     def _take(self, uuid: str, payload: bytes) -> None:
         clock, fetching = self._clock, self._fetching.get(uuid)
@@ -428,88 +427,47 @@ class WearableSession:
         if client.services.get_characteristic(battery.LEVEL) is None:
             return
         try:
-            level = await _within(CALL_S, client.read_gatt_char(battery.LEVEL))
+            level = await within(CALL_S, client.read_gatt_char(battery.LEVEL))
         except BleakError:
             return  # some straps notify only; the notification will say it
         self._take(battery.LEVEL, bytes(level))
 
-    async def _start_ecg(self, client: BleakClient, stream: str) -> None:
-        """Negotiate and start the PMD ECG stream."""
-        features = pmd.decode_features(bytes(await _within(CALL_S, client.read_gatt_char(pmd.CONTROL_POINT))))
-        if pmd.Kind.ECG not in features.kinds:
-            raise WearableError("the wearable has no ECG stream")
-        while not self._responses.empty():
-            self._responses.get_nowait()
-        await _within(CALL_S, client.start_notify(pmd.CONTROL_POINT, self._on_response))
-        offered = await self._command(client, pmd.Command(op=pmd.Op.GET_SETTINGS, kind=pmd.Kind.ECG))
-        rate_hz = self._choose_rate(offered.settings.get(pmd.Setting.SAMPLE_RATE, ()))
-        if self.intake.stream is None:
+    async def _start_ecg(self, client: BleakClient, stream: str) -> list[str]:
+        """Have the wearable's driver start its ECG; the characteristic of its data, or none where it has no ECG."""
+        device = LinkedDevice(client, self._on_driven)
+        driver = driver_for(device)
+        if driver is None:
+            return []
+        running = self.intake.stream
+        found = await driver.prepare(device, None if running is None else running.rate_hz)
+        if running is None:
             self.intake.open_stream(
                 StreamInfo(
                     id=stream,
                     patient=self.config.patient,
                     wearable=self.config.id,
                     kind=StreamKind.ECG,
-                    label=self.config.ecg_lead or await self._lead(client),
-                    rate_hz=float(rate_hz),
+                    label=self.config.ecg_lead or found.lead or "ECG",
+                    rate_hz=found.rate_hz,
                     unit="mV",
-                    unit_per_count=0.001,
+                    unit_per_count=found.mv_per_count,
                     simulated=self.config.simulated,
                 ),
                 self.config.ecg_first_index,
                 self.config.ecg_resumed_us,
             )
-        await self._notify(client, pmd.DATA)
-        settings: pmd.Settings = {pmd.Setting.SAMPLE_RATE: (rate_hz,)}
-        if resolution := offered.settings.get(pmd.Setting.RESOLUTION):
-            settings[pmd.Setting.RESOLUTION] = resolution[:1]
-        start = pmd.Command(op=pmd.Op.START, kind=pmd.Kind.ECG, settings=settings)
-        answer = await self._command(client, start, accept=(pmd.Status.SUCCESS, pmd.Status.ALREADY_IN_STATE))
-        if answer.status == pmd.Status.ALREADY_IN_STATE:  # it did not notice that our last link ended
-            await self._command(
-                client,
-                pmd.Command(op=pmd.Op.STOP, kind=pmd.Kind.ECG),
-                accept=(pmd.Status.SUCCESS, pmd.Status.ALREADY_IN_STATE),
-            )
-            await self._command(client, start)
-        self._streaming = True
+        elif (running.rate_hz, running.unit_per_count) != (found.rate_hz, found.mv_per_count):
+            raise WearableError("the wearable is another one than this stream's: pair it anew")
+        self.intake.follow(driver, found)
+        self._late_s = {driver.data: driver.late_s, **LATE_S}
+        await driver.start(device, found)
+        self._streaming = driver
+        return [driver.data]
 
-    def _choose_rate(self, offered: tuple[int, ...]) -> int:
-        running = self.intake.stream
-        if running is not None and running.rate_hz in offered:
-            return int(running.rate_hz)
-        if not offered or running is not None:
-            wanted = "any rate" if running is None else f"the {running.rate_hz:g} Hz of this stream"
-            raise WearableError(f"the wearable no longer offers {wanted}")
-        return max(offered)
-
-    def _on_response(self, _: BleakGATTCharacteristic, payload: bytearray) -> None:
-        if not self._responses.full():  # more than it was asked: not answers to us
-            self._responses.put_nowait(bytes(payload))
-
-    async def _command(
-        self, client: BleakClient, command: pmd.Command, accept: tuple[pmd.Status, ...] = (pmd.Status.SUCCESS,)
-    ) -> pmd.Response:
-        """Send a control point command; its answer. Raises `WearableError` when it is refused."""
-        await _within(CALL_S, client.write_gatt_char(pmd.CONTROL_POINT, command.encode(), response=True))
-        async with asyncio.timeout(CALL_S):
-            while True:
-                response = pmd.decode_response(await self._responses.get())
-                if response.op == command.op and response.kind == command.kind:
-                    break
-        if response.status not in accept:
-            raise WearableError(f"the wearable refused to {_doing(command.op)}: {response.status_name}")
-        return response
-
-    async def _lead(self, client: BleakClient) -> str:
-        """The lead's name as the wearable describes it, else "ECG"."""
-        characteristic = client.services.get_characteristic(pmd.DATA)
-        descriptor = None if characteristic is None else characteristic.get_descriptor(USER_DESCRIPTION)
-        if descriptor is None:
-            return "ECG"
-        text = bytes(await _within(CALL_S, client.read_gatt_descriptor(descriptor.handle))).decode("utf-8", "replace")
-        lead = text.removeprefix(LEAD_PREFIX).strip()
-        return lead if text.startswith(LEAD_PREFIX) and lead.isprintable() and 0 < len(lead) <= 16 else "ECG"
+    def _on_driven(self, uuid: str, payload: bytes) -> None:
+        """What a driver listens to: its data are the session's too."""
+        if uuid == self.intake.ecg_uuid:
+            self._take(uuid, payload)
 
     async def _watch(self, client: BleakClient, signals: list[str], broken: asyncio.Future[str]) -> str:
         """Return, with the reason, when the link is lost or the wearable's own signal is late."""
@@ -524,13 +482,13 @@ class WearableSession:
             due_s: list[float] = []
             for uuid in signals:
                 seen_s = max(self.intake.last_s.get(uuid, begun_s), asked_s[uuid])
-                if now_s - seen_s >= LATE_S[uuid]:
+                if now_s - seen_s >= self._late_s[uuid]:
                     if uuid == signals[0]:
-                        return f"no {_signal(uuid)} for {LATE_S[uuid]:.0f} s although the link is up"
+                        return f"no {_signal(uuid)} for {self._late_s[uuid]:.0f} s although the link is up"
                     self._withdraw(uuid)
                     asked_s[uuid] = seen_s = now_s
                     await self._notify(client, uuid)
-                due_s.append(seen_s + LATE_S[uuid])
+                due_s.append(seen_s + self._late_s[uuid])
             wait_s = max(0.05, min(due_s) - self._clock.monotonic_s())
             await asyncio.wait((broken,), timeout=wait_s)
             if broken.done():
@@ -553,18 +511,8 @@ class WearableSession:
             )
 
 
-async def _within(limit_s: float, work: Awaitable[T]) -> T:
-    """Await `work` for at most `limit_s`. Raises `TimeoutError`."""
-    async with asyncio.timeout(limit_s):
-        return await work
-
-
 def _signal(uuid: str) -> str:
-    return {pmd.DATA: "ECG", heart_rate.MEASUREMENT: "heart rate", plx.CONTINUOUS: "oximetry"}[uuid]
-
-
-def _doing(op: int) -> str:
-    return {1: "tell its ECG settings", 2: "start its ECG", 3: "stop its ECG"}.get(op, f"do command {op}")
+    return {heart_rate.MEASUREMENT: "heart rate", plx.CONTINUOUS: "oximetry"}.get(uuid, "ECG")
 
 
 def _reason(error: Exception) -> str:
