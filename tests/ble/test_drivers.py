@@ -23,7 +23,7 @@ from bedside.core.errors import DecodeError
 from bedside.core.samples import Block, Item, LinkChange, LinkState
 from bedside.core.time import LoopClock
 
-pytestmark = pytest.mark.requirement("BLE-007")
+pytestmark = pytest.mark.requirement("BLE-012")
 
 STREAM = Stream(rate_hz=250.0, mv_per_count=movesense.MV_PER_COUNT)
 OTHER = Driver(
