@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "auditor": ("bedside.auditor.cli:auditor", "The care site's own check of the work that the network is told of."),
     "recipient": ("bedside.network.cli:recipient", "The care team elsewhere: open sealed alerts."),
     "doctor": ("bedside.provisioning.doctor:doctor", "What is wrong with this box, and what to do."),
+    "compliance": ("bedside.compliance.cli:compliance", "Evidence for an assessor, from the code and its tests."),
     "trace": ("bedside.compliance.trace:trace", "Which test proves which requirement."),
     "models": ("bedside.models.models_cli:models", "Sign, check, install, compare and roll back the models."),
     "train": ("bedside.models.cli:train", "Train the models anew (needs the `train` extra)."),
