@@ -17,8 +17,9 @@ run: $(VENV)/run.stamp ## a live ward of virtual patients, in the browser
 test: $(VENV)/test.stamp ## style, types, imports, and every test (under 20 minutes)
 	@tests/system-packages.sh
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "not long" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "not long" --junitxml build/results.xml $(ARGS)
 	$(MAKE) --no-print-directory test-versions
+	$(if $(ARGS),,$(BIN)/bedside compliance build --results build/results.xml --key build/compliance.key)
 
 test-versions: ## the core tests on every other supported Python that is at hand
 	@requirements/test-versions.sh
