@@ -8,13 +8,14 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from bedside.compliance.architecture import drawing, read_architecture
 from bedside.compliance.build import Built, build, verify
 from bedside.compliance.claims import State
 from bedside.compliance.cli import compliance
-from bedside.compliance.parts import bill_of_materials, read_parts
+from bedside.compliance.parts import bill_of_materials, normal, read_parts
 from bedside.compliance.privacy import missing, read_map
 from bedside.compliance.results import Results
 from bedside.compliance.trace import make_trace
@@ -145,6 +146,8 @@ def test_the_data_map_names_every_table_and_event_and_a_new_one_would_show() -> 
 def test_every_direct_part_has_a_reason_and_stands_in_the_bill() -> None:
     parts = read_parts(ROOT)
     assert [part.name for part in parts if part.direct and not part.why] == []
+    stated = {normal(name) for name in yaml.safe_load((ROOT / "compliance/soup.yaml").read_text())}
+    assert stated == {part.name for part in parts if part.direct}
     bill = json.loads(bill_of_materials(parts, "0.1.0"))
     assert bill["bomFormat"] == "CycloneDX"
     names = {one["name"] for one in bill["components"]}
