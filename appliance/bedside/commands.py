@@ -359,13 +359,22 @@ def annunciator(home: Path | None, muted: bool) -> None:
 @click.option("--hours", type=click.FloatRange(0.01, 24), default=1.0, show_default=True, help="ECG for the pipeline.")
 @click.option("--wearables", type=click.IntRange(0, 200), default=8, show_default=True, help="Virtual ones; 0: none.")
 @click.option("--seconds", type=click.FloatRange(45, 3600), default=60.0, show_default=True, help="How long they run.")
+@click.option("--ble", is_flag=True, help="Only the wearables: load, loss and recovery, an hour's ledger.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def bench(hours: float, wearables: int, seconds: float, as_json: bool) -> None:
+def bench(hours: float, wearables: int, seconds: float, ble: bool, as_json: bool) -> None:
     """Measure cost and latency on this machine: the pipeline beside two peers, then a live ward in real time.
 
     Machines are noisy: compare ratios of one run, not figures of two.
     """
     import tempfile
+
+    if ble:
+        from bedside.evaluate.bench_ble import ble_text, measure_ble
+        from bedside.supervisor import show_json
+
+        figures = measure_ble(wearables, seconds)
+        click.echo(show_json(figures) if as_json else ble_text(figures))
+        return
 
     from bedside.evaluate.bench import as_text, measure
     from bedside.live_bench import live_text, measure_live
