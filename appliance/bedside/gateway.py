@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import shutil
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from bedside.ble.session import WearableConfig
 from bedside.ble.virtual.cuff import VirtualCuff
 from bedside.ble.virtual.security import Security, Way
 from bedside.ble.virtual.wearable import VirtualWearable
-from bedside.core.errors import BedsideError
+from bedside.core.errors import BedsideError, StoreError
 from bedside.core.events import Event
 from bedside.core.physiology import Physiology
 from bedside.core.ports import Link, Patient, SampleSource, Store
@@ -48,6 +47,7 @@ from bedside.network.links import UnixLink
 from bedside.network.measure import measure
 from bedside.network.sender import NetworkSender, open_sender
 from bedside.pairings import Pairings, Resuming, ecg_stream_of, open_bonds
+from bedside.records.budget import Level, look
 from bedside.records.store import RecordStore, open_store
 from bedside.records.witness import HeadWitness, witness_at
 from bedside.settings import Home, PatientSetting, Settings, WearableSetting
@@ -186,8 +186,11 @@ class Gateway:
             await asyncio.sleep(HEALTH_S)
 
     def _disk(self) -> tuple[bool, str]:
-        free_bytes = shutil.disk_usage(self._home.path).free
-        return free_bytes < DISK_BYTES_MIN, f"{free_bytes / 1e9:.1f} GB free"
+        try:
+            budget = self._store.budget()
+        except StoreError:  # the store says itself what is wrong with it; the disk is looked at all the same
+            budget = look(self._home.path)
+        return budget.level > Level.ROOM or budget.free < DISK_BYTES_MIN, budget.sentence()
 
     def _loudspeaker(self) -> tuple[str, str]:
         return read_report(self._home.annunciator_report, self._edges.clock.now_us())

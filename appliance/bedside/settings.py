@@ -6,6 +6,7 @@ A value comes from, in this order: the command line, the environment (`BEDSIDE_â
 
 from __future__ import annotations
 
+import errno
 import os
 import tomllib
 from dataclasses import dataclass
@@ -102,6 +103,11 @@ class Home:
         """Where the gateway answers the care site's auditor."""
         return self.run / "audit.sock"
 
+    @property
+    def reserve(self) -> Path:
+        """Room that is given up so that the box starts on a full disk: monitoring must not wait for a clean-up."""
+        return self.path / "reserve"
+
     def make(self) -> None:
         """Create the folders. Raises `SetupError` when that is not possible."""
         longest = str(self.annunciator_socket)
@@ -118,6 +124,10 @@ class Home:
             probe.write_bytes(b"ok")
             probe.unlink()
         except OSError as error:
+            if error.errno == errno.ENOSPC and self.reserve.exists():
+                self.reserve.unlink(missing_ok=True)
+                self.make()
+                return
             raise SetupError(
                 f"data folder {self.path}: {error.strerror or error}",
                 hint="choose a folder that you may write, with --home DIR or BEDSIDE_HOME, or free some space",

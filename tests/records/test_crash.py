@@ -67,6 +67,16 @@ def test_the_check_finds_a_writer_that_calls_stored_what_is_not(tmp_path: Path) 
 
 @pytest.mark.parametrize("seed", range(15))
 def test_a_killed_writer_loses_nothing_it_called_stored(seed: int, tmp_path: Path) -> None:
+    kill_and_check(seed, tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(15, 200))
+def test_two_hundred_kills_lose_nothing(seed: int, tmp_path: Path) -> None:
+    kill_and_check(seed, tmp_path)
+
+
+def kill_and_check(seed: int, tmp_path: Path) -> None:
     said = run_and_kill(tmp_path, seed)
     store = opened(tmp_path)
     try:

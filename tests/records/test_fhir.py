@@ -17,6 +17,7 @@ from bedside.core.codes import Code
 from bedside.core.events import AlarmState, Event, Numeric
 from bedside.core.ports import Batch
 from bedside.core.samples import MISSING, Validity
+from bedside.records import fhir
 from bedside.records.cli import records
 from bedside.records.excerpt import segments_of
 from bedside.records.fhir import bundle_json
@@ -106,3 +107,36 @@ def test_the_command_writes_a_bundle_that_tells_no_name(tmp_path: Path, monkeypa
     text = (tmp_path / "out" / "bundle.json").read_text()
     assert ADA.id in text and "Ada" not in text and "Bed 9" not in text
     Bundle.model_validate_json(text)
+
+
+@pytest.mark.parametrize(
+    ("code", "number"),
+    [  # context-free codes, as public tables of the nomenclature list them
+        (Code.HEART_RATE, 147842),
+        (Code.PULSE_RATE, 149530),
+        (Code.SPO2, 150456),
+        (Code.PERFUSION_INDEX, 150448),
+        (Code.RESPIRATION_RATE, 151562),
+        (Code.TEMPERATURE, 150364),
+        (Code.NIBP_SYSTOLIC, 150021),
+        (Code.NIBP_DIASTOLIC, 150022),
+        (Code.NIBP_MEAN, 150023),
+        (Code.GLUCOSE, 160020),
+        (Code.WEIGHT, 188736),
+    ],
+)
+def test_numbers_carry_their_code_of_the_nomenclature(code: Code, number: int) -> None:
+    assert [one["code"] for one in fhir._code(code)["coding"] if one["system"] == fhir.MDC] == [str(number)]
+
+
+def test_every_lead_has_its_own_code() -> None:
+    known = {label: fhir._PARTITION + term for label, term in fhir._LEAD_TERMS.items()}
+    assert known == {
+        "I": 131329, "II": 131330, "MLII": 131330, "III": 131389, "AVR": 131390, "AVL": 131391, "AVF": 131392,
+        "V1": 131331, "V2": 131332, "V3": 131333, "V4": 131334, "V5": 131335, "V6": 131336,
+    }  # fmt: skip
+
+
+def test_oxygen_saturation_carries_both_codes_that_profiles_ask_for() -> None:
+    codes = [one["code"] for one in fhir._code(Code.SPO2)["coding"] if one["system"] == fhir.LOINC]
+    assert codes == ["59408-5", "2708-6"]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.records.records_world import T0_US, alarm, numeric, opened, patient, second, stream
 
 from bedside.core.errors import StoreError
 from bedside.core.events import AlarmState
 from bedside.core.merkle import root
 from bedside.core.ports import Batch
+from bedside.records.cli import records
 from bedside.records.log import Frontier
 from bedside.records.store import open_reader
 from bedside.records.verify import VerifyReport, verify
@@ -182,11 +185,36 @@ def test_an_untouched_store_reads_and_verifies(truth: Path, tmp_path: Path) -> N
     read_all(tmp_path / "home")
 
 
-@pytest.mark.parametrize("act", READ_FAILS + ONLY_VERIFY_TELLS)
+ALTERED = "altered, or stands where it was not written"
+NAMED: dict[Callable[[sqlite3.Connection], None], tuple[str, ...]] = {  # what `verify` must say of each
+    swap_positions: (f"entry 23: wave .* {ALTERED}", f"entry 47: wave .* {ALTERED}"),
+    swap_streams: (f"entry 23: wave .* {ALTERED}", f"entry 24: wave .* {ALTERED}"),
+    swap_patients: (f"entry 23: wave of {ADA.id}.* {ALTERED}", f"entry 25: wave of {BO.id}.* {ALTERED}"),
+    swap_patients_with_their_keys: (f"entry 23: wave of {ADA.id}.*data key", f"entry 25: wave of {BO.id}.*data key"),
+    give_stream_to_other_patient: (f"entry 2: stream of {BO.id}.*data key",),
+    exchange_patients: (f"entry 0: patient of {BO.id}.*data key", f"entry 1: patient of {ADA.id}.*data key"),
+    shift_time: (f"entry 29: wave .*00:00:04.500Z.* {ALTERED}",),
+    shift_index: (f"entry 29: wave .*00:00:04.000Z.* {ALTERED}",),
+    take_out: ("entries 29 to 29 were taken out", "1 entries of its series before it are missing"),
+    repeat_at_the_end: (f"entry 101: wave .* {ALTERED}",),
+    alter_one_byte: (f"entry 29: wave .* {ALTERED}", "entries 0 to 52 are not those that the log's head was made of"),
+    exchange_heads: ("the head of size 53 was not written with this box's key",),
+    cut_the_end: ("entries are missing at the end, 101 were written",),
+}
+
+
+def test_each_tampering_has_its_name() -> None:
+    assert set(NAMED) == {*READ_FAILS, *ONLY_VERIFY_TELLS, *OPENING_FAILS}
+
+
+@pytest.mark.parametrize("act", NAMED)
 def test_verify_names_what_was_done(act: Callable[[sqlite3.Connection], None], truth: Path, tmp_path: Path) -> None:
     tampered(truth, tmp_path / "home", act)
-    report = verified(tmp_path / "home")
-    assert report is None or report.findings
+    done = CliRunner().invoke(records, ["verify", "--home", str(tmp_path / "home")])
+    assert done.exit_code == 1
+    for sentence in NAMED[act]:
+        assert re.search(sentence, done.output), done.output
+    assert "Ada" not in done.output
 
 
 @pytest.mark.parametrize("act", READ_FAILS + OPENING_FAILS)

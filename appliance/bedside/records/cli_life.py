@@ -87,14 +87,15 @@ def certificate(path: Path) -> None:
 
 @click.command()
 @_HOME
-@click.option("--kind", default=None, help="ecg, pleth, acceleration, respiration, pressure, or events.")
+@click.option("--kind", default=None, help="ecg, pleth, acceleration, respiration, pressure, events, or make-room.")
 @click.option("--days", default=None, type=int, help="Keep them so long; 0: for good.")
 @click.option("--patient", default="", help="For this surrogate id alone; else for all that have no own rule.")
 def retain(home_path: str | None, kind: str | None, days: int | None, patient: str) -> None:
     """Show how long records are kept, or set it with --kind and --days. Stop the gateway first.
 
     `events` are a patient's numbers, beats, alarms and audit. Without a rule everything is kept for good. The gateway
-    deletes what is past its time a little each hour; each deletion is in the audit, and the log still verifies.
+    deletes what is past its time a little every few minutes; each deletion is in the audit, and the log still verifies.
+    `make-room`: on a disk that is nearly full the oldest samples go, but for those of so many last days.
     """
     import getpass
 

@@ -30,21 +30,31 @@ OURS = "urn:bedside"
 CONTINUOUS_S = 2.0  # numbers that come at least so often are one series
 SERIES_MIN = 3
 
-_MDC_NUMBERS = {
-    Code.HEART_RATE: 147842,
-    Code.PULSE_RATE: 149530,
-    Code.SPO2: 150456,
-    Code.PERFUSION_INDEX: 150488,
-    Code.RESPIRATION_RATE: 151562,
-    Code.TEMPERATURE: 150364,
-    Code.NIBP_SYSTOLIC: 150021,
-    Code.NIBP_DIASTOLIC: 150022,
-    Code.NIBP_MEAN: 150023,
-    Code.GLUCOSE: 160020,
-    Code.WEIGHT: 188736,
+_PARTITION = 2 << 16  # of the nomenclature: metrics (SCADA). A context-free code is partition and term.
+_TERMS = {  # ISO/IEEE 11073-10101, Annex A
+    Code.HEART_RATE: 16770,
+    Code.PULSE_RATE: 18458,
+    Code.SPO2: 19384,
+    Code.PERFUSION_INDEX: 19376,
+    Code.RESPIRATION_RATE: 20490,
+    Code.TEMPERATURE: 19292,
+    Code.NIBP_SYSTOLIC: 18949,
+    Code.NIBP_DIASTOLIC: 18950,
+    Code.NIBP_MEAN: 18951,
+    Code.GLUCOSE: 28948,
+    Code.WEIGHT: 57664,
 }
-_MDC_LEADS = {"I": 131329, "II": 131330, "MLII": 131330, "V1": 131331, "V2": 131332, "V5": 131335, "III": 131389}
-_MDC_ECG = 131328
+_LEAD_TERMS = {  # MDC_ECG_ELEC_POTL (256) and its leads
+    "I": 257,
+    "II": 258,
+    "MLII": 258,
+    "III": 317,
+    "AVR": 318,
+    "AVL": 319,
+    "AVF": 320,
+    **{f"V{number}": 258 + number for number in range(1, 7)},
+}
+_ALSO_LOINC = {Code.SPO2: ("2708-6",)}  # the R4 profile of oxygen saturation asks for it beside the method's code
 _PRESSURES = (Code.NIBP_SYSTOLIC, Code.NIBP_DIASTOLIC, Code.NIBP_MEAN)
 _NO_VITAL_SIGN = frozenset({Code.BATTERY})
 
@@ -92,9 +102,9 @@ def _devices(segments: Sequence[Segment], events: Sequence[Event]) -> Iterator[R
 def _code(code: Code) -> dict[str, Any]:
     facts, codings = FACTS[code], []
     if facts.loinc is not None:
-        codings.append({"system": LOINC, "code": facts.loinc})
-    if code in _MDC_NUMBERS:
-        codings.append({"system": MDC, "code": str(_MDC_NUMBERS[code]), "display": str(code)})
+        codings += [{"system": LOINC, "code": name} for name in (facts.loinc, *_ALSO_LOINC.get(code, ()))]
+    if code in _TERMS:
+        codings.append({"system": MDC, "code": str(_PARTITION + _TERMS[code]), "display": str(code)})
     if not codings:
         codings.append({"system": OURS, "code": str(code)})
     return {"coding": codings, "text": facts.label}
@@ -117,7 +127,7 @@ def _quantity(value: float, code: Code) -> dict[str, Any]:
 
 def _wave(patient: str, one: Segment) -> Resource:
     """A stretch of a stream: counts, their factor, and "E" where a sample is missing."""
-    lead = _MDC_LEADS.get(one.stream.label, _MDC_ECG)
+    lead = _PARTITION + _LEAD_TERMS.get(one.stream.label.upper(), 256)
     is_ecg = str(one.stream.kind) == "ecg"
     coding = {"system": MDC, "code": str(lead)} if is_ecg else {"system": OURS, "code": str(one.stream.kind)}
     name = uuid.uuid5(uuid.NAMESPACE_OID, f"{one.stream.id} {one.start_us}").hex

@@ -16,6 +16,7 @@ from itertools import groupby
 from pathlib import Path
 
 from bedside.core.errors import RejectedError, StoreError
+from bedside.records.budget import Budget, Level, look
 from bedside.records.compaction import PACK_ENTRIES_MAX, PACK_US
 from bedside.records.database import guarded, transaction
 from bedside.records.deletion import DELETED_SCHEMA, DELETION_PURPOSE, deletion_of, pack_deletion
@@ -30,7 +31,8 @@ from bedside.records.erasure import (
 )
 from bedside.records.packs import INSERT_PACK, PACK_COLUMNS, Pack
 from bedside.records.reader import Records
-from bedside.records.retention import DAY_US, EVENTS, Forgotten, Policy
+from bedside.records.retention import ALL as ALL_PATIENTS
+from bedside.records.retention import DAY_US, EVENTS, MAKE_ROOM, Forgotten, Policy
 from bedside.records.schema import FORM_WAVE
 from bedside.records.search import entry_from, pack_from
 from bedside.records.trend import MINUTE_US, MINUTES
@@ -40,6 +42,7 @@ log = logging.getLogger(__name__)
 STEP_PACKS = 16  # of one transaction: some 100 ms
 STEP_ROWS = 2048
 ALL_US = 1 << 62
+HOUR_US = 3_600_000_000
 
 
 class LivingRecords(Records):
@@ -139,6 +142,40 @@ class LivingRecords(Records):
                     if entries:
                         return Forgotten(patient, kind, before_us, entries)
         return None
+
+    def budget(self) -> Budget:
+        """The disk that the records lie on. Raises `StoreError`."""
+        with self._lock, guarded(self.path, "looking at the disk"):
+            (pages,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+            (size,) = self._connection.execute("PRAGMA page_size").fetchone()
+        try:
+            return look(self.path.parent, pages * size)
+        except OSError as error:
+            raise StoreError(f"the disk of {self.path} cannot be looked at: {error.strerror or error}") from error
+
+    def make_room_step(self, policy: Policy) -> Forgotten | None:
+        """On a disk that is nearly full, delete an hour of the oldest samples; None: the rule or the disk forbids.
+
+        Events stay, and so do the samples of the last days that the rule names.
+        """
+        days = policy.days(ALL_PATIENTS, MAKE_ROOM)
+        if days is None or self.budget().level < Level.NEARLY_FULL:
+            return None
+        with self._lock, guarded(self.path, "making room"):
+            oldest = self._connection.execute(
+                f"SELECT series, start_us FROM pack WHERE form = {FORM_WAVE} AND schema != {DELETED_SCHEMA}"  # noqa: S608
+                " ORDER BY start_us LIMIT 1"
+            ).fetchone()
+            if oldest is None:
+                return None
+            number, start_us = oldest
+            before_us = min(start_us + HOUR_US, self._now_us() - days * DAY_US)
+            entries = self._delete_some([number], before_us, "make-room", FORM_WAVE)
+            if not entries:
+                return None
+            info = self._state.series[number].info
+            kind = str(info.kind) if info else "unknown"
+            return Forgotten(self._state.names(number)[0], kind, before_us, entries, "make-room")
 
     def _forget_trends(self, owner: int, before_us: int) -> None:
         hour = before_us // (MINUTE_US * MINUTES)

@@ -26,7 +26,8 @@ EVENTS = "events"
 KINDS = (*map(str, StreamKind), EVENTS)
 DAY_US = 86_400_000_000
 DAYS_MAX = 36_500
-FORGET_US = 3_600_000_000  # between two looks at what is past its time
+FORGET_US = 300_000_000  # between two looks at what is past its time
+MAKE_ROOM = "make-room"  # a rule of all: days that are kept even of the oldest samples on a disk that is nearly full
 ALL = ""  # of all patients that have no rule of their own
 
 
@@ -48,8 +49,8 @@ class Policy:
 
     def changed(self, patient: str, kind: str, days: int) -> Policy:
         """With another rule; 0 days: for good. Raises `SetupError`."""
-        if kind not in KINDS:
-            raise SetupError(f"kind {kind!r} is not known", hint=f"one of {', '.join(KINDS)}")
+        if kind not in KINDS and (kind, patient) != (MAKE_ROOM, ALL):
+            raise SetupError(f"kind {kind!r} is not known", hint=f"one of {', '.join(KINDS)}, {MAKE_ROOM} (of all)")
         if not 0 <= days <= DAYS_MAX:
             raise SetupError(f"{days} days cannot be kept", hint=f"1 to {DAYS_MAX}, or 0: for good")
         rules = {name: dict(rule) for name, rule in self.rules.items()}
@@ -65,6 +66,7 @@ class Forgotten:
     kind: str
     before_us: int
     entries: int
+    why: str = "retention"
 
     def audit(self, event_id: str, now_us: int) -> Audit:
         """The act, in the box's audit."""
@@ -72,7 +74,7 @@ class Forgotten:
             id=event_id,
             patient=None,
             start_us=now_us,
-            actor="retention",
+            actor=self.why,
             action="deleted",
             detail={
                 "patient": self.patient,

@@ -6,6 +6,7 @@ looks at the same files without writing, also while a gateway runs.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -21,6 +22,7 @@ from bedside.core.samples import StreamInfo
 from bedside.core.tables import Database
 from bedside.core.time import SystemClock, iso_utc
 from bedside.records.boxkey import Argon2Cost
+from bedside.records.budget import keep_reserve
 from bedside.records.compaction import SCAN, SCAN_ROWS, Compaction
 from bedside.records.database import DamagedError, check, connect, guarded, transaction
 from bedside.records.draft import Draft
@@ -176,11 +178,11 @@ class RecordStore(LivingRecords):
             return True
 
     def _forget_some(self) -> bool:
-        """Each hour, what is past its time is deleted, a little a call, and each deletion is an audited act."""
+        """Every few minutes, what is past its time is deleted, a little a call, and each deletion is an audited act."""
         now_us = self._now_us()
         if now_us < self._forget_us or self.policy.empty:
             return False
-        forgotten = self.retention_step(self.policy)
+        forgotten = self.retention_step(self.policy) or self.make_room_step(self.policy)
         if forgotten is None:
             self._forget_us = now_us + FORGET_US
             return False
@@ -399,6 +401,8 @@ def open_store(
         store.policy = load_policy(home.path / POLICY_FILE, keys)
     except StoreError as error:
         store.damage.append(f"{error}: nothing is deleted after its time")
+    with contextlib.suppress(OSError):
+        keep_reserve(home.reserve)
     clean = store.begin() and set_aside is None
     store.damage += store.finish_erasures()
     store.opening_report = OpeningReport(
