@@ -24,6 +24,9 @@ test: $(VENV)/test.stamp ## style, types, imports, and every test (under 20 minu
 test-versions: ## the core tests on every other supported Python that is at hand
 	@requirements/test-versions.sh
 
+test-vm: $(VENV)/test.stamp ## pairing and streaming through BlueZ and a Linux kernel, in a small virtual machine
+	tests/vm/run.sh $(BIN)/python $(VM)
+
 test-long: $(VENV)/test.stamp ## full counts of kills, an hour of the ward, soaks
 	@tests/system-packages.sh
 	$(BIN)/python -m pytest -m long --timeout 3600 $(ARGS)

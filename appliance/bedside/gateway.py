@@ -213,8 +213,10 @@ class Gateway:
 class VirtualWard:
     """Virtual wearables on one virtual radio, in this process: real GATT servers that measure bodies."""
 
-    def __init__(self, bodies: Sequence[Body], seed: int) -> None:
+    def __init__(self, bodies: Sequence[Body], seed: int, *, spare: bool = False) -> None:
+        """`spare`: one strap more, which is nobody's and can be paired; it measures the first body."""
         self.air = Air()
+        worn = [*bodies, bodies[0]] if spare else bodies
         self.wearables = [
             VirtualWearable(
                 body.physiology,
@@ -223,7 +225,7 @@ class VirtualWard:
                 address=f"C0:BE:D5:1D:E0:{number:02X}",
                 seed=seed + number,
             )
-            for number, body in enumerate(bodies, 1)
+            for number, body in enumerate(worn, 1)
         ]
         self.security = [Security(one.device, Way.JUST_WORKS) for one in self.wearables]
         self.cuffs = [
@@ -266,16 +268,18 @@ async def open_gateway(
     link: Link | None = None,
     demonstration: bool = False,
     observer: Callable[[Event], None] = lambda _: None,
+    spare: bool = False,
 ) -> Gateway:
     """Open the records, admit the patients, take over the alarms that were open. `bodies` empty: real wearables.
 
-    `observer` is told of every event as it happens (measurement); it must return at once.
+    `observer` is told of every event as it happens (measurement); it must return at once. `spare`: beside the bodies'
+    own virtual straps lies one that can be paired.
 
     Raises `SetupError` (folder, key, second gateway) and `StoreError`.
     """
     store = await edges.records_worker.run(lambda: open_store(home, now_us=edges.clock.now_us, set_aside_damaged=True))
     try:
-        return await _compose(home, settings, edges, store, bodies, link, demonstration, observer)
+        return await _compose(home, settings, edges, store, bodies, link, demonstration, observer, spare)
     except BaseException:
         await edges.records_worker.run(store.close)
         raise
@@ -290,6 +294,7 @@ async def _compose(
     link: Link | None,
     demonstration: bool,
     observer: Callable[[Event], None],
+    spare: bool,
 ) -> Gateway:
     panel = Panel.open(Shelf(home.models), lambda: settings.signers, edges.clock.now_us)
     windows = panel.windows()
@@ -309,7 +314,7 @@ async def _compose(
         ),
         limits(), sender, observer,
     )  # fmt: skip
-    virtual = VirtualWard(bodies, seed=edges.randomness.getrandbits(32)) if bodies else None
+    virtual = VirtualWard(bodies, edges.randomness.getrandbits(32), spare=spare) if bodies else None
     radio: PairingRadio = BumbleRadio(virtual.air) if virtual is not None else SystemRadio()
     bonds = await edges.records_worker.run(lambda: open_bonds(home, store))
     wanted = [_virtual_patient(body, number) for number, body in enumerate(bodies, 1)]
@@ -500,7 +505,7 @@ async def _sender(
 async def serve(home: Home, settings: Settings, clock: Clock, bodies: Sequence[Body]) -> None:
     """Run a gateway as a process: until SIGTERM or SIGINT, then end cleanly. `bodies` empty: real wearables."""
     gateway = await open_gateway(
-        home, settings, Edges.of_the_box(clock), bodies=bodies, demonstration=bool(bodies),
+        home, settings, Edges.of_the_box(clock), bodies=bodies, demonstration=bool(bodies), spare=bool(bodies),
         link=UnixLink(home.operator / "operator.sock"),
     )  # fmt: skip
     task = asyncio.create_task(gateway.run(), name="gateway")

@@ -26,6 +26,15 @@ Operations (`op`), their arguments and results:
 | `early_warning` | patient | NEWS2: total, points by input, what is missing |
 | `trend` | patient, code, start_us, end_us (28 days at most), points | points `[start_us, low, mean, high, count]` |
 | `handover`, `fatigue` | start_us | by patient: see `alarms.shift` |
+| `patient_call` | patient | `{"pressed_us"}`: an alarm that stays until the team has seen it |
+| `pair_heard` | | wearables near: label, name, kind, rssi_dbm, owner; the box listens for a minute more |
+| `pair_begin` | patient, label, typed, by, staff, user_index | the attempt: stage, question, battery, bond |
+| `pair_state`, `pair_undo` | attempt, patient (or null), by | the attempt |
+| `pair_answer` | attempt, answer (true, false, or six digits) | the attempt |
+| `pairings` | patient (or null: all) | who has which, how it is bonded, and why it is not believed |
+| `unpair` | wearable, by | `{}` |
+| `pair_export` | passphrase, by | `{"sealed", "pairings"}` |
+| `pair_import` | passphrase, by, sealed (hex) | `{"taken", "left_out", "pair_anew"}` |
 | `subscribe` | after (sequence number, or null) | pushes of `WaveBatch`, then every 100 ms a new one |
 | `audit` | actor, action, detail | `{}` |
 | `stop` | | `{}`: the gateway ends cleanly |
