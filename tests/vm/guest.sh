@@ -7,8 +7,10 @@ for module in cmac ecb algif_hash algif_skcipher hci_vhci; do modprobe -q $modul
 mkdir -p /run/dbus /var/lib/bluetooth
 chmod 700 /var/lib/bluetooth
 dbus-daemon --system --fork --nopidfile
-/usr/libexec/bluetooth/bluetoothd -n >/out/bluetoothd.log 2>&1 &
-echo "$BEDSIDE_TREE" >/dev/null
+while :; do # started anew whenever it ends, as systemd does
+  /usr/libexec/bluetooth/bluetoothd -n >>/out/bluetoothd.log 2>&1
+  sleep 3
+done &
 cd "$BEDSIDE_TREE" && "$BEDSIDE_PYTHON" tests/vm/scenes.py
 code=$?
 dmesg -l err,warn 2>/dev/null | grep -i bluetooth | tail -20

@@ -1,7 +1,8 @@
 """Inside the virtual machine: the air. BlueZ's controller on /dev/vhci, and Bedside's virtual straps beside it.
 
 Reads commands and tells what happens, one JSON line each, so that the scenes drive it from another process:
-`{"reach": N, "on": false}`, `{"reset": N}`; `{"shows": "123456", "strap": N}`, `{"up": true}`.
+`{"reach": N, "on": false}`, `{"reset": N}` (it forgets its bonds), `{"leave": N}` (it ends its link);
+`{"shows": "123456", "strap": N}`, `{"up": true}`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from bumble import hci
 from bumble.controller import Controller
+from bumble.core import PhysicalTransport
 from bumble.transport import open_transport
 
 from bedside.ble.air import Air
@@ -69,6 +71,31 @@ class PlainBody:
         return ()
 
 
+class MixedAir(Air):
+    """The air with a host that changes its address between scanning and connecting, as Linux does.
+
+    A link keeps the address with which it was made, so packets go by that, not by the controller's present one.
+    """
+
+    def send_acl_data(
+        self,
+        sender_controller: Controller,
+        destination_address: hci.Address,
+        transport: PhysicalTransport,
+        data: bytes,
+    ) -> None:
+        receiver = self.find_le_controller(destination_address)
+        link = sender_controller.le_connections.get(destination_address)
+        if receiver is None or link is None or self._gone(receiver, sender_controller, link.self_address):
+            return
+        asyncio.get_running_loop().call_soon(receiver.on_link_acl_data, link.self_address, transport, data)
+
+    def _gone(self, receiver: Controller, sender: Controller, address: hci.Address) -> bool:
+        if not (self.reachable(receiver) and self.reachable(sender)):
+            return True
+        return id(receiver.le_connections.get(address)) in self._fading
+
+
 def tell(**what: Any) -> None:
     print(json.dumps(what), flush=True)
 
@@ -78,7 +105,7 @@ def _shown(strap: int, number: str) -> None:
 
 
 async def main() -> None:
-    air = Air(supervision_s=4.0)
+    air = MixedAir(supervision_s=4.0)
     transport = await open_transport("vhci")
     box = Controller("BlueZ", host_source=transport.source, host_sink=transport.sink, link=air)
     box.le_features &= ~(hci.LeFeatureMask.LL_PRIVACY | hci.LeFeatureMask.LE_EXTENDED_ADVERTISING)
@@ -96,6 +123,9 @@ async def main() -> None:
             straps[order["reach"]].set_reachable(order["on"])
         if "reset" in order:
             security[order["reset"]].reset()
+        if "leave" in order:
+            for link in list(straps[order["leave"]].device.connections.values()):
+                await link.disconnect()
         tell(done=order)
 
 

@@ -195,6 +195,7 @@ class PairingDesk:
         attempt = Attempt(id=self._ids.thing(), patient=patient, chosen=chosen)
         run = self._run = PairRun(attempt, self._radio, self._radio.bonding, self._keep)
         self._effects.audit(by, "pairing_begun", patient, {"label": label_of(self._label_key, chosen.address)})
+        self._wanted.clear()  # the adapter is for the attempt now
         self._task = asyncio.create_task(self._carry_out(run, asks, by, user_index), name="pairing")
         return self._view(attempt)
 

@@ -135,7 +135,8 @@ class PairRun:
                 self._tell(Dropped())
                 await self._prove()
         except (BleakError, WearableError, DecodeError, TimeoutError, OSError, EOFError) as error:
-            logger.info("pairing failed", extra={"reason": type(error).__name__})
+            said = getattr(error, "dbus_error", None) or type(error).__name__
+            logger.info("pairing failed", extra={"reason": str(said)})
             self._tell(Failed(_words(error)))
         except asyncio.CancelledError:
             self._tell(Failed("it was ended"))
@@ -167,8 +168,9 @@ class PairRun:
             try:
                 level = await self._bonding.bond(client, self, oob)
             except CannotBond:
-                if not client.is_connected:
-                    raise
+                if not client.is_connected:  # many a stack ends the link with the refusal
+                    await self._leave(client)
+                    client = await self._reach()
                 self._tell(Unbonded(await self._identity(client)))
             else:
                 self._tell(Bonded(await self._identity(client), level))

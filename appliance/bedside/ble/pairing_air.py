@@ -48,6 +48,14 @@ class _Delegate(PairingDelegate):
         return not isinstance(self._asker, Nobody)
 
 
+class _Bonds(MemoryKeyStore):
+    """Addresses are fixed here and none is resolved: bumble would scan for one that it knows, beside our own scan, and
+    wait for ever when ours ends."""
+
+    async def get_resolving_keys(self) -> list[tuple[bytes, hci.Address]]:
+        return []
+
+
 class AirBonding:
     """The bonds of the virtual adapter. Made inside the running loop, before the first link."""
 
@@ -55,7 +63,7 @@ class AirBonding:
         self._central = central
         self._delegate = _Delegate(Nobody())
         self._oob: PairingConfig.OobConfig | None = None
-        central.device.keystore = MemoryKeyStore()
+        central.device.keystore = _Bonds()
         central.device.pairing_config_factory = self._config
 
     def _config(self, _: Connection) -> PairingConfig:
@@ -78,7 +86,7 @@ class AirBonding:
             async with asyncio.timeout(PAIR_S):
                 await client.pair()
         except (BleakError, TimeoutError) as error:
-            if isinstance(error, BleakError) and not self._delegate.asked and oob is None and client.is_connected:
+            if isinstance(error, BleakError) and not self._delegate.asked and oob is None:
                 raise CannotBond("the wearable makes no bond") from error
             raise WearableError("no bond was made: the number was wrong, or the wearable went away") from error
         finally:

@@ -7,14 +7,14 @@ from typing import Protocol
 
 from bleak import BleakClient, BleakScanner
 from bleak.backends.device import BLEDevice
-from bleak.backends.scanner import AdvertisementData
 
 from bedside.ble.air import Air
 from bedside.ble.bluez import BluezBonding
 from bedside.ble.bumble_backend import BumbleClient, BumbleScanner, Central
 from bedside.ble.pairing_air import AirBonding
+from bedside.ble.shared_scan import OnAdvertisement as OnAdvertisement
+from bedside.ble.shared_scan import Scanner, SharedScan
 
-OnAdvertisement = Callable[[BLEDevice, AdvertisementData], None]
 OnLost = Callable[[BleakClient], None]
 
 
@@ -28,7 +28,7 @@ class Radio(Protocol):
     connect_s: float
     ready_s: float
 
-    def scanner(self, heard: OnAdvertisement) -> BleakScanner:
+    def scanner(self, heard: OnAdvertisement) -> Scanner:
         """A scanner, not started, that calls `heard` for each advertisement."""
         ...
 
@@ -49,9 +49,12 @@ class SystemRadio:
 
     def __init__(self) -> None:
         self._bonding: BluezBonding | None = None
+        self._scan: SharedScan | None = None
 
-    def scanner(self, heard: OnAdvertisement) -> BleakScanner:
-        return BleakScanner(heard)
+    def scanner(self, heard: OnAdvertisement) -> Scanner:
+        if self._scan is None:
+            self._scan = SharedScan(BleakScanner)
+        return self._scan.listener(heard)
 
     def client(self, device: BLEDevice, lost: OnLost) -> BleakClient:
         return BleakClient(device, lost, timeout=self.connect_s)
