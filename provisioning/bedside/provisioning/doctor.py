@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 
 from bedside.core.errors import SetupError
-from bedside.settings import Home, home_from, settings_from
+from bedside.settings import Home, home_from, home_in_use, settings_from
 
 DISK_BYTES_MIN = 2 * 10**9
 DISK_BYTES_LOW = 10 * 10**9  # about three years of one patient's single-lead ECG
@@ -174,14 +174,23 @@ def _port_free(port: int) -> bool:
 
 
 @click.command()
+@click.argument("part", type=click.Choice(["box", "ble"]), default="box")
 @click.option("--home", type=click.Path(path_type=Path), help="Data folder (default: BEDSIDE_HOME, or the user's).")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def doctor(home: Path | None, as_json: bool) -> None:
-    """Say what is wrong with this box, and what to do. Exit 1 when something is."""
+def doctor(part: str, home: Path | None, as_json: bool) -> None:
+    """Say what is wrong with this box, and what to do. Exit 1 when something is.
+
+    `bedside doctor ble` asks the running gateway why a patient has no data: link, contact, battery, clock, memory.
+    """
     import json
     from dataclasses import asdict
 
-    found = diagnose(look(home_from(home)))
+    if part == "ble":
+        from bedside.provisioning.wearable_doctor import explain, look_at_wearables
+
+        found = explain(*look_at_wearables(home_in_use(home)))
+    else:
+        found = diagnose(look(home_from(home)))
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
     else:
