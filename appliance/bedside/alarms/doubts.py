@@ -92,6 +92,8 @@ class Doubts:
     def held(self, track: Track, tracks: Iterable[Track]) -> str | None:
         """Which other condition already speaks for it."""
         condition = track.condition
+        if condition.kind == "poor_signal" and self._hearing.signals.under_cuff(track.stream, self._clock.elapsed_us):
+            return "a cuff measures: the pulse below it is lost for a minute at most"
         for other in tracks:
             if self._outranks(other.condition, condition) and self._holds(other, condition):
                 return f"{other.condition.kind} outranks it"

@@ -120,7 +120,7 @@ class Hearing:
                 self.pulses.second(event.stream or "", _pulse_heard(event))
                 return []
             case Link():
-                return self.signals.link(event)
+                return self.signals.link(event, elapsed_us)
             case Finding() if event.kind in SPOT_FINDINGS:
                 return self._spots.finding(event, elapsed_us)
             case Finding(kind="pause"):

@@ -17,6 +17,8 @@ from bedside.core.samples import LinkState, StreamInfo, Validity
 from bedside.core.time import US_PER_S
 
 LEAD_OFF = "lead_off"
+CUFF_S = 60.0
+"""A cuff that inflates takes the pulse below it for so long at most (Philips: INOP suppressed for 60 s)."""
 UNJUDGED_BEATS = 3  # so many beats in a row that no model judged: the classifier abstains
 
 
@@ -58,6 +60,8 @@ class SignalRules:
         self._seen = False  # anything valid since the beginning
         self._waiting = False
         self._was_up: set[str] = set()
+        self._rested: set[str] = set()  # wearables that rest between measurements: cuffs and the like
+        self._cuff_us: int | None = None  # engine time at which one of them last woke
         self._unjudged = 0
         self.ecg_armed = False
         self.ecg_valid_since_us: int | None = None  # engine time
@@ -82,6 +86,12 @@ class SignalRules:
         """Is breathing measured by the stream?"""
         info = self._streams.get(stream or "", _Stream()).info
         return info is not None and info.kind is StreamKind.RESPIRATION
+
+    def under_cuff(self, stream: str | None, elapsed_us: int) -> bool:
+        """Is this a pulse wave whose limb a cuff may be pressing on now?"""
+        info = self._streams.get(stream or "", _Stream()).info
+        at_work = self._cuff_us is not None and elapsed_us - self._cuff_us <= CUFF_S * US_PER_S
+        return at_work and info is not None and info.kind is StreamKind.PLETH
 
     def stream(self, info: StreamInfo) -> None:
         """Make a stream known: its name for the sentences, and which wearable it belongs to."""
@@ -124,8 +134,14 @@ class SignalRules:
             return []
         return self._blind(beat.start_us, beat.simulated, self._streams.get(beat.stream or "", _Stream()))
 
-    def link(self, link: Link) -> list[Sign]:
+    def link(self, link: Link, elapsed_us: int = 0) -> list[Sign]:
         """A wearable's link changed. Searching for one that was never there is no loss."""
+        if link.state is LinkState.RESTING:
+            self._rested.add(link.wearable)
+        elif link.wearable in self._rested and link.state in (LinkState.CONNECTING, LinkState.UP):
+            self._cuff_us = elapsed_us if self._cuff_us is None else self._cuff_us
+        if link.state is LinkState.RESTING:
+            self._cuff_us = None
         if link.state is LinkState.UP:
             self._was_up.add(link.wearable)
         up_or_stopped = link.state in (LinkState.UP, LinkState.STOPPED, LinkState.RESTING)

@@ -67,7 +67,10 @@ class PatientWatch:
         self._streams: set[str] = set()
 
     def feed(self, item: Item) -> WatchOutput:
-        """One item of this patient's wearables."""
+        """One item of this patient's wearables. Raises `ValueError` for one of another patient's."""
+        whose = item.stream.patient if isinstance(item, Block | Gap) else item.patient
+        if whose != self.patient:
+            raise ValueError("watch: an item of another patient")
         if isinstance(item, Block | Gap) and item.stream.id not in self._streams:
             self._streams.add(item.stream.id)
             self._alarms.stream(item.stream)
