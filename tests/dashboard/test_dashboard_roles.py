@@ -13,6 +13,7 @@ from tests.dashboard.fake_gateway import FakeGateway
 from bedside.core.time import US_PER_S
 from bedside.dashboard import access as door
 from bedside.dashboard.access import Session, store_token
+from bedside.dashboard.accounts import Accounts
 from bedside.dashboard.roles import GRANTED, May, Role, allowed, asked_by
 from bedside.dashboard.serve import Dashboard
 from bedside.settings import Home
@@ -129,6 +130,7 @@ def test_a_patient_cannot_break_the_glass(served: Dashboard, home: Home) -> None
 def test_a_locked_session_sees_the_wards_alarms_and_changes_and_reads_nothing_else(
     served: Dashboard, home: Home, gateway: FakeGateway
 ) -> None:
+    Accounts(home).add("Sister Agnes", Role.CLINICIAN, "correct horse battery staple")
     session = served.access.open_for("Sister Agnes", Role.CLINICIAN)
     client = served.app.test_client()
     client.set_cookie("bedside-8460", served.access.cookie(session))

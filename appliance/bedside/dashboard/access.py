@@ -73,17 +73,25 @@ def store_token(home: Home, token: str, clock: Clock | None = None, role: Role =
     )
 
 
-def new_link(home: Home, host: str, port: int, clock: Clock | None = None, role: Role = Role.CLINICIAN) -> str:
+def new_link(
+    home: Home,
+    host: str,
+    port: int,
+    clock: Clock | None = None,
+    role: Role = Role.CLINICIAN,
+    *,
+    tls: bool = False,
+) -> str:
     """A fresh one-time sign-in link. Raises `SetupError` when the data folder cannot be written."""
     token = secrets.token_urlsafe(32)
     store_token(home, token, clock, role)
-    return sign_in_link(host, port, token)
+    return sign_in_link(host, port, token, tls=tls)
 
 
-def sign_in_link(host: str, port: int, token: str) -> str:
+def sign_in_link(host: str, port: int, token: str, *, tls: bool = False) -> str:
     """The address to open for a token that `store_token` keeps."""
     shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host  # noqa: S104
-    return f"http://{shown}:{port}/sign-in?token={token}"
+    return f"{'https' if tls else 'http'}://{shown}:{port}/sign-in?token={token}"
 
 
 def clean_name(name: str | None) -> str:

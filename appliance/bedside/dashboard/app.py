@@ -10,6 +10,9 @@ import hmac
 import logging
 import re
 import threading
+import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, abort, current_app, g, make_response, redirect, render_template, request, url_for
@@ -19,6 +22,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from bedside.core.errors import BedsideError
 from bedside.core.events import Json
 from bedside.dashboard.access import DEFAULT_NAME, SESSION_S, Access, Names, Session, same_origin
+from bedside.dashboard.accounts import Accounts, Bucket, Throttle
 from bedside.dashboard.api import VIEWERS_MAX, api, failure
 from bedside.dashboard.care_api import care
 from bedside.dashboard.feed import Feed
@@ -31,10 +35,12 @@ from bedside.dashboard.rooms import Rooms
 
 log = logging.getLogger(__name__)
 
-OPEN_ENDPOINTS = frozenset({"sign_in", "exchange", "health", "static"})
+OPEN_ENDPOINTS = frozenset({"sign_in", "exchange", "health", "static", "password", "authority"})
 """What may be asked without a session: nothing of these tells anything about a patient."""
 WHILE_LOCKED = frozenset({"ward", "api.ward", "api.stream", "api.session", "care.lock", "unlock", "sign_out"})
 """What a locked session still sees: the ward with its alarms, and the way to unlock."""
+REQUESTS_PER_S, REQUESTS_AT_ONCE = 50.0, 400
+"""Of one session, or of one address without a session."""
 PATIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -71,6 +77,8 @@ def create_app(
     access: Access,
     names: Names,
     cookie_name: str,
+    accounts: Accounts,
+    authority: Path | None = None,
     patients: PatientDoor | None = None,
 ) -> Flask:
     """The application. `feed` is started and closed by the caller; `cookie_name` differs between boxes on a host."""
@@ -79,14 +87,10 @@ def create_app(
     app.jinja_env.autoescape = True
     places = threading.BoundedSemaphore(VIEWERS_MAX)
     rooms = Rooms(
-        client=client,
-        feed=feed,
-        access=access,
-        names=names,
-        cookie_name=cookie_name,
-        viewers=places,
-        patients=patients,
-    )
+        client=client, feed=feed, access=access, names=names, cookie_name=cookie_name, viewers=places,
+        accounts=accounts, authority=authority, throttle=Throttle(time.monotonic),
+        bucket=Bucket(time.monotonic, REQUESTS_PER_S, REQUESTS_AT_ONCE), patients=patients,
+    )  # fmt: skip
     app.extensions["bedside"] = rooms
     app.before_request(lambda: _guard(rooms))
     app.after_request(lambda response: _finish(rooms, response))
@@ -106,7 +110,10 @@ def _guard(rooms: Rooms) -> BaseResponse | None:
     g.session = None
     if not rooms.names.allow(request.host):
         return failure(403, "wrong_host", "This box does not answer under this name")
-    g.session = rooms.access.session(request.cookies.get(rooms.cookie_name))
+    g.session = _whose(rooms, rooms.access.session(request.cookies.get(rooms.cookie_name)))
+    key = g.session.id if g.session is not None else f"from {request.remote_addr}"
+    if request.endpoint != "static" and not rooms.bucket.take(key):
+        return failure(429, "too_many", "Too many requests: wait a moment")
     if request.method not in ("GET", "HEAD", "OPTIONS"):
         fetch_site = request.headers.get("Sec-Fetch-Site")
         if not same_origin(request.headers.get("Origin"), fetch_site, request.scheme, request.host):
@@ -120,6 +127,14 @@ def _guard(rooms: Rooms) -> BaseResponse | None:
     if request.method not in ("GET", "HEAD", "OPTIONS") and not _csrf_fits(g.session):
         return failure(403, "wrong_csrf", "The page is out of date: load it again")
     return _refused_by_role(rooms, g.session)
+
+
+def _whose(rooms: Rooms, session: Session | None) -> Session | None:
+    """A session of an account that is gone is nobody's; one whose role was changed has the new one."""
+    if session is None or not session.account:
+        return session
+    role = rooms.accounts.role_of(session.name)
+    return None if role is None else replace(session, role=role)
 
 
 def _refused_by_role(rooms: Rooms, session: Session) -> BaseResponse | None:
@@ -147,6 +162,8 @@ def _csrf_fits(session: Session) -> bool:
 def _finish(rooms: Rooms, response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers[name] = value
+    if request.is_secure:
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
     is_static = request.endpoint == "static"
     response.headers["Cache-Control"] = "no-cache" if is_static else "no-store"
     session: Session | None = g.get("session")
@@ -207,8 +224,59 @@ def _add_door(app: Flask, rooms: Rooms) -> None:
         if not token and g.session is not None:
             return redirect(url_for("ward"), code=303)
         serves = bool(token) and rooms.access.token_serves(token)
-        page = render_template("sign_in.html", token=token if serves else "", used=bool(token), name=DEFAULT_NAME)
+        page = render_template(
+            "sign_in.html", token=token if serves else "", used=bool(token), name=DEFAULT_NAME,
+            accounts=bool(rooms.accounts.all()), secure=request.is_secure,
+        )  # fmt: skip
         return make_response(page, 200 if serves or not token else 403)
+
+    @app.post("/password")
+    def password() -> Any:
+        """Sign in with an account. Wrong ones wait, by name and by address; nothing tells which part was wrong."""
+        name, words = request.form.get("name", "")[:100], request.form.get("password", "")
+        keys = (f"name {name.strip().casefold()}", f"from {request.remote_addr}")
+        wait_s = rooms.throttle.wait_s(*keys)
+        if wait_s > 0:
+            return door(429, f"Too many wrong tries: wait {wait_s:.0f} s.")
+        account = rooms.accounts.check(name, words)
+        if account is None:
+            rooms.throttle.failed(*keys)
+            log.warning("sign-in refused")
+            _audit(rooms, "dashboard", "sign-in refused", {})
+            return door(403, "The name or the password is not right.")
+        rooms.throttle.succeeded(*keys)
+        g.session = rooms.access.open_for(account.name, account.role)
+        _audit(rooms, account.name, "signed in", {"session": g.session.id[:8], "how": "password"})
+        return redirect(url_for("ward"), code=303)
+
+    @app.post("/unlock")
+    @needs(May.OWN)
+    def unlock() -> Any:
+        """The owner of a locked session shows who she is."""
+        session: Session = g.session
+        keys = (f"name {session.name.casefold()}", f"from {request.remote_addr}")
+        if (
+            rooms.throttle.wait_s(*keys) > 0
+            or rooms.accounts.check(session.name, request.form.get("password", "")) is None
+        ):
+            rooms.throttle.failed(*keys)
+            return redirect(url_for("ward", unlock="refused"), code=303)
+        rooms.throttle.succeeded(*keys)
+        rooms.access.unlock(session)
+        return redirect(url_for("ward"), code=303)
+
+    @app.get("/authority.pem")
+    def authority() -> Any:
+        """The certificate of the box's own authority, to be installed where the pages are looked at."""
+        if rooms.authority is None:
+            abort(404, "This dashboard is reached from the box alone and needs no certificate.")
+        return Response(rooms.authority.read_bytes(), mimetype="application/x-pem-file")
+
+    def door(status: int, text: str) -> Any:
+        page = render_template(
+            "sign_in.html", token="", used=False, name=DEFAULT_NAME, accounts=True, told=text, secure=request.is_secure
+        )
+        return make_response(page, status)
 
     @app.post("/sign-in")
     def exchange() -> Any:
@@ -253,7 +321,9 @@ def _add_door(app: Flask, rooms: Rooms) -> None:
 def _add_pages(app: Flask, rooms: Rooms) -> None:
     @app.get("/")
     def ward() -> str:
-        return render_template("ward.html", session=g.session)
+        locked = rooms.access.locked(g.session)
+        refused = request.args.get("unlock") == "refused"
+        return render_template("ward.html", session=g.session, locked=locked, refused=refused)
 
     @app.get("/patient/<patient>")
     def patient(patient: str) -> str:

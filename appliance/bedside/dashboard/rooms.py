@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 from bedside.dashboard.access import Access, Names
+from bedside.dashboard.accounts import Accounts, Bucket, Throttle
 from bedside.dashboard.feed import Feed
 from bedside.dashboard.gateway_client import GatewayClient
 from bedside.dashboard.my_door import PatientDoor
@@ -21,4 +23,8 @@ class Rooms:
     names: Names
     cookie_name: str
     viewers: threading.BoundedSemaphore
+    accounts: Accounts
+    throttle: Throttle
+    bucket: Bucket
+    authority: Path | None  # the certificate that a browser is to trust, where connections are encrypted
     patients: PatientDoor | None = None

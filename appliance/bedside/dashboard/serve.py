@@ -13,23 +13,28 @@ import json
 import logging
 import os
 import signal
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
+from cheroot.ssl.builtin import BuiltinSSLAdapter
 from cheroot.wsgi import Server
 from flask import Flask
 
 from bedside.core.errors import SetupError
 from bedside.core.logs import set_up_logs
+from bedside.core.time import SystemClock
 from bedside.dashboard.access import Access, Names, address_file, store_token, write_private
+from bedside.dashboard.accounts import Accounts
 from bedside.dashboard.api import VIEWERS_MAX
 from bedside.dashboard.app import create_app
 from bedside.dashboard.feed import Feed
 from bedside.dashboard.gateway_client import GatewayClient
 from bedside.dashboard.my_door import PatientDoor
+from bedside.dashboard.tls import Papers, papers
 from bedside.settings import Home, home_from
 
 log = logging.getLogger(__name__)
@@ -53,14 +58,19 @@ class _Server(Server):
 class Dashboard:
     """The running pages: `start` binds and serves in threads of its own, `close` ends them and is idempotent."""
 
-    def __init__(self, home: Home, *, host: str = HOST, port: int = PORT, names: Iterable[str] = ()) -> None:
-        """Raises `SetupError` when the data folder or the session key cannot be used."""
+    def __init__(
+        self, home: Home, *, host: str = HOST, port: int = PORT, names: Iterable[str] = (), encrypted: bool = False
+    ) -> None:
+        """Raises `SetupError` when the data folder, the session key or the certificates cannot be used."""
         self._home = home
         self._host = host
         self.feed = Feed(home.gateway_socket)
         self.access = Access(home)
         self._client = GatewayClient(home.gateway_socket)
+        names = list(names)
         self._names = Names(host, names)
+        asked = [one for one in (host, *names) if one not in ("0.0.0.0", "::", "")]  # noqa: S104
+        self.papers: Papers | None = papers(home, asked, SystemClock().now_us()) if encrypted else None
         self._port = port
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -71,6 +81,8 @@ class Dashboard:
             names=self._names,
             cookie_name=f"bedside-{port}",
             patients=PatientDoor(home),
+            accounts=Accounts(home),
+            authority=self.papers.authority if self.papers is not None else None,
         )
 
     @property
@@ -83,6 +95,10 @@ class Dashboard:
         threads = VIEWERS_MAX + REQUEST_THREADS
         server = _Server((self._host, self._port), self.app, numthreads=threads, max=threads, server_name="bedside")
         server.shutdown_timeout = 1
+        if self.papers is not None:
+            adapter = BuiltinSSLAdapter(str(self.papers.certificate), str(self.papers.key))
+            adapter.context.minimum_version = ssl.TLSVersion.TLSv1_2
+            server.ssl_adapter = adapter
         server.max_request_header_size = server.max_request_body_size = REQUEST_BYTES_MAX
         try:
             server.prepare()
@@ -92,7 +108,8 @@ class Dashboard:
         self._server = server
         self.feed.start()
         write_private(
-            address_file(self._home), json.dumps({"host": self._host, "port": self._port, "pid": os.getpid()})
+            address_file(self._home),
+            json.dumps({"host": self._host, "port": self._port, "pid": os.getpid(), "tls": self.papers is not None}),
         )
         self._thread = threading.Thread(target=server.serve, name="web-server", daemon=True)
         self._thread.start()
@@ -128,16 +145,20 @@ def _not_bound(host: str, port: int, error: OSError) -> SetupError:
     return SetupError(f"cannot listen on {host}:{port}: {text}", hint="choose an address of this machine with --host")
 
 
+def is_loopback(host: str) -> bool:
+    """Can only this machine itself reach what listens there?"""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def check_host(host: str, allow_remote: bool) -> None:
     """Raises `SetupError` for an address that others can reach, unless that is wanted."""
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-    if not loopback and not allow_remote:
+    if not is_loopback(host) and not allow_remote:
         raise SetupError(
-            f"{host}: the dashboard does not encrypt its connections yet, and others could read vital signs on the way",
-            hint="keep 127.0.0.1 and reach it through an SSH tunnel or a proxy with TLS, or say --allow-remote",
+            f"{host}: others than this box can reach the dashboard there",
+            hint="say --allow-remote: connections are then encrypted, and each person needs an account",
         )
 
 
@@ -158,7 +179,7 @@ def main(
     """
     check_host(host, allow_remote)
     home.make()
-    dashboard = Dashboard(home, host=host, port=port, names=names)
+    dashboard = Dashboard(home, host=host, port=port, names=names, encrypted=not is_loopback(host))
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -192,7 +213,7 @@ def _run(arguments: list[str] | None = None) -> Any:
     @click.option("--host", default=HOST, show_default=True)
     @click.option("--port", default=PORT, show_default=True, type=click.IntRange(0, 65535))
     @click.option("--name", "names", multiple=True, help="Another name under which the pages are asked for.")
-    @click.option("--allow-remote", is_flag=True, help="Listen where others can reach it, without encryption.")
+    @click.option("--allow-remote", is_flag=True, help="Listen where others can reach it, encrypted.")
     def serve(home_path: str, host: str, port: int, names: tuple[str, ...], allow_remote: bool) -> None:
         try:
             home = home_from(home_path)

@@ -1,7 +1,7 @@
 // What all pages share: top bar, liveness, announcements, day and night.
 import { clockTime, dayText, el, icon, PRIORITY_RANK, PRIORITY_STARS, put, show } from "./format.js";
 import { alarmBlock } from "./alarm-block.js";
-import { ask } from "./api.js";
+import { ask, tell } from "./api.js";
 import { AudioPause } from "./audio-pause.js";
 import { BrowserSound } from "./sound.js";
 
@@ -37,6 +37,10 @@ export class Frame {
         // not kept: the page shows it all the same
       }
       dispatchEvent(new Event("bedside-restyle"));
+    });
+    byId("lock")?.addEventListener("click", async () => {
+      await tell("lock", {}).catch((error) => this.fail(error.message));
+      location.assign("/");
     });
     document.addEventListener("click", (event) => {
       if (!byId("menu").contains(event.target)) byId("menu").open = false;
