@@ -33,6 +33,8 @@ from bedside.alarms.engine import AlarmEngine
 from bedside.alarms.table import default_table
 from bedside.alarms.tones import bursts
 from bedside.ble import pmd
+from bedside.ble.drivers import polar
+from bedside.ble.drivers.api import Stream
 from bedside.ble.intake import Intake
 from bedside.core import wire
 from bedside.core.api import AlarmView, Ward
@@ -450,6 +452,7 @@ def test_check_17_repeated_reordered_and_future_packets_change_no_sample_and_no_
         put: list[Item] = []
         intake = Intake(wearable=STRAP, patient=PATIENT, put=put.append)
         intake.open_stream(ECG, 0, None)
+        intake.follow(polar.DRIVER, Stream(rate_hz=ECG.rate_hz, mv_per_count=0.001))
         intake.begin_link(0.0)
         for number, packet in enumerate(packets):
             intake.take(pmd.DATA, packet, now_us=SCENE_START_US + number * 560_000, now_s=number * 0.56)

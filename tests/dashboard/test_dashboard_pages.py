@@ -73,7 +73,7 @@ def test_standby_and_alarms_off_have_reason_and_end_and_stand_on_the_tile(screen
     assert "asystole" not in off.locator("option").evaluate_all("all => all.map(one => one.value)")
     off.get_by_label("Why").fill("known COPD")
     off.get_by_role("button", name="Turn it off").click()
-    expect(off.locator(".told")).to_contain_text("Spo2 low is off")
+    expect(off.locator(".told")).to_contain_text("SpO₂ low is off")
     told = {one["op"]: one for one in gateway.told}
     assert (told["standby"]["reason"], told["standby"]["seconds"]) == ("X-ray", 600)
     assert (told["alarm_off"]["kind"], told["alarm_off"]["reason"]) == ("spo2_low", "known COPD")
@@ -84,7 +84,7 @@ def test_standby_and_alarms_off_have_reason_and_end_and_stand_on_the_tile(screen
     expect(page.locator(f"{screen.tile(0)} .off-mark")).to_have_text("Standby")
     screen.open_patient(0)
     expect(page.locator(".state-line")).to_contain_text("STANDBY by Nurse Joy: X-ray")
-    expect(page.locator(".state-line")).to_contain_text("SOME ALARMS OFF: Spo2 low")
+    expect(page.locator(".state-line")).to_contain_text("SOME ALARMS OFF: SpO₂ low")
 
 
 def test_who_may_not_sees_the_limits_and_cannot_press(
@@ -182,7 +182,7 @@ def test_the_handover_and_the_load_are_one_page_each(screen: Screen) -> None:
     expect(page.locator(".card").first).to_contain_text("Nurse Joy after 00:12")
     expect(page.locator(".card").first).to_contain_text("2 × Asystole not raised: another lead shows beats")
     page.goto(f"{screen.address}/fatigue")
-    expect(page.get_by_role("region", name="By patient")).to_contain_text("70 % are spo2 low")
+    expect(page.get_by_role("region", name="By patient")).to_contain_text("70 % are SpO₂ low")
     expect(page.get_by_role("region", name="The ward")).to_contain_text("33 %")
 
 

@@ -6,6 +6,7 @@ import { kindText, openSheet } from "./sheet.js";
 const place = document.getElementById("cards");
 const since = document.getElementById("since");
 const HOUR_US = 3600e6;
+const lower = (kind) => kindText(kind).replace(/^[A-Z](?![A-Z]|p)/, (letter) => letter.toLowerCase());
 const LIMITED = { tachycardia: "HR", bradycardia: "HR", extreme_tachycardia: "HR", extreme_bradycardia: "HR", spo2_low: "SpO₂", desaturation: "SpO₂" };
 let nowUs = 0;
 let asked = false;
@@ -53,8 +54,8 @@ function people(patients) {
     const share = top === undefined ? 0 : top[1] / Math.max(1, one.alarms);
     const worth = top !== undefined && top[0] in LIMITED && top[1] >= 5 && share >= 0.5;
     const proposal = worth
-      ? el("a", { href: `/patient/${encodeURIComponent(one.id)}/limits` }, `${Math.round(100 * share)} % are ${kindText(top[0]).toLowerCase()}: try other ${LIMITED[top[0]]} limits or a delay on her stored data`)
-      : el("span", { class: "was" }, top === undefined ? "" : `most: ${kindText(top[0]).toLowerCase()} (${top[1]})`);
+      ? el("a", { href: `/patient/${encodeURIComponent(one.id)}/limits` }, `${Math.round(100 * share)} % are ${lower(top[0])}: try other ${LIMITED[top[0]]} limits or a delay on her stored data`)
+      : el("span", { class: "was" }, top === undefined ? "" : `most: ${lower(top[0])} (${top[1]})`);
     return el("tr", {}, el("td", {}, el("a", { href: `/patient/${encodeURIComponent(one.id)}` }, one.bed)), el("td", { class: "number" }, String(one.alarms)), el("td", { class: "number" }, String(one.per_day)), el("td", { class: "number" }, one.alarms === 0 ? "" : `${Math.round((100 * one.quick) / one.alarms)} %`), el("td", {}, proposal));
   });
   return el("div", { class: "table-scroll" }, el("table", { class: "table" }, el("thead", {}, el("tr", {}, ...["Bed", "Alarms", "a day", "in 30 s", "Proposal"].map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, ...rows)));

@@ -40,7 +40,7 @@ function card(one) {
     el("tr", {}, el("td", {}, when(alarm.raised_us)), el("td", {}, el("span", { class: `stars ${alarm.priority}`, "aria-label": `${alarm.priority} priority` }, { high: "***", medium: "**", low: "*" }[alarm.priority]), alarm.text), el("td", {}, [STATE[alarm.state], alarm.end_us === null ? "" : `lasted ${timerText((alarm.end_us - alarm.start_us) / 1e6)}`].filter(Boolean).join(", ")), el("td", {}, alarm.heard_s === null ? "nobody" : `${alarm.by} after ${timerText(alarm.heard_s)}`)),
   );
   const table = el("div", { class: "table-scroll" }, el("table", { class: "table" }, el("thead", {}, el("tr", {}, ...["Raised", "Alarm", "Now", "Answered"].map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, ...alarms)));
-  const held = one.suppressed.map((item) => el("li", {}, `${item.count} × ${kindText(item.kind)} not raised: ${item.reason}`));
+  const held = one.suppressed.map((item) => el("li", {}, `${item.count} × ${kindText(item.kind)} not raised: ${item.reason.replaceAll("_", " ")}`));
   const acts = one.acts.map((act) => el("li", {}, `${when(act.at_us)} ${act.by} ${ACTION[act.action] ?? act.action}${act.what ? `: ${kindText(act.what)}` : ""}`));
   return el(
     "section",

@@ -131,7 +131,7 @@ function make(trend, data, element) {
       cursor: { drag: { x: false, y: false }, y: false },
       legend: { live: true },
       scales: { x: { time: true, range: () => [startMs / 1000, endMs / 1000] } },
-      axes: [{ ...axis }, { ...axis, size: 46 }],
+      axes: [{ ...axis, values: (_, at) => at.map((seconds) => axisText(seconds * 1000)) }, { ...axis, size: 46 }],
       series: [{ value: (_, seconds) => (seconds === null || seconds === undefined ? "" : when(seconds)) }, { label: "least", stroke: `${colour}`, width: 0.6, value, points: { show: false } }, { label: "greatest", stroke: `${colour}`, width: 0.6, value, points: { show: false } }, { label: "mean", stroke: colour, width: 2, value, spanGaps: false }],
       bands: [{ series: [2, 1], fill: `${colour}33` }],
       hooks: { draw: [(self) => marks(self, style)] },
@@ -144,6 +144,11 @@ function make(trend, data, element) {
     roll.centre(seconds * 1000);
   });
   return chart;
+}
+
+// Hours on a day's trend, days on a week's.
+function axisText(ms) {
+  return Number(span.value) > 24 ? dayText(ms) : clockTime(ms).slice(0, 5);
 }
 
 // Alarms stand on the trend as ticks of their priority; the time that the roll shows is a frame.

@@ -59,4 +59,4 @@ export function moment(us, nowMs) {
   return today ? clockTime(ms) : `${dayText(ms)} ${clockTime(ms)}`;
 }
 
-export const kindText = (kind) => kind.replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase());
+export const kindText = (kind) => kind.replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase()).replace(/spo2/i, "SpO₂");
