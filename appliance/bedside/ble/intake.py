@@ -17,6 +17,7 @@ from bedside.ble.battery_trend import BatteryTrend, clock_text
 from bedside.ble.drivers.api import Driver, Stream
 from bedside.ble.ieee11073 import Number
 from bedside.ble.presence import Presence
+from bedside.ble.rr_clock import RrClock
 from bedside.ble.timeline import Timeline
 from bedside.ble.users import not_hers
 from bedside.core.codes import Code, StreamKind
@@ -101,6 +102,7 @@ class Intake:
         self.last_s: dict[str, float] = {}  # when each characteristic last gave something that could be read
         self.presence = Presence()
         self._charge = BatteryTrend()
+        self._rr = RrClock()
         self._night: bool | None = None  # what was last said: does the battery last until the morning?
         self.stream: StreamInfo | None = None
         self._timeline: Timeline | None = None
@@ -143,6 +145,7 @@ class Intake:
     def begin_link(self, now_s: float) -> None:
         """A new link: contact is told anew, and samples missing until the next frame were lost with the link."""
         self._contact.clear()
+        self._rr.reset()
         self._cause = "link_lost"
         self._tokens, self._tokens_s = BURST_MAX, now_s
         self._link_s = now_s
@@ -289,6 +292,29 @@ class Intake:
             self._read(Code.HEART_RATE_DEVICE, None, Validity.REJECTED, "no rate yet", now_us)
         else:
             self._read(Code.HEART_RATE_DEVICE, float(value.heart_rate), Validity.GOOD, None, now_us)
+        if value.contact is False:
+            self._rr.reset()
+        elif self.stream is None:  # an ECG says more, and when
+            self._tell_beats(value.rr_1024, now_us)
+
+    def _tell_beats(self, rr_1024: tuple[int, ...], now_us: int) -> None:
+        """A strap without ECG: its beats, dated from their intervals."""
+        beats = self._rr.take(rr_1024, now_us)
+        if beats is None:
+            return
+        self._put(
+            Remark(
+                wearable=self._wearable,
+                patient=self._patient,
+                time_us=now_us,
+                kind="wearable_beats",
+                evidence={
+                    "last_us": beats.times_us[-1],
+                    "rr_1024": " ".join(str(interval) for interval in rr_1024),
+                    "uncertainty_us": beats.uncertainty_us,
+                },
+            )
+        )
 
     def _oximetry(self, payload: bytes, now_us: int) -> None:
         value = plx.decode_continuous(payload)
