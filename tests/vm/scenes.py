@@ -188,6 +188,7 @@ class Stage:
     # ------------------------------------------------------------------ faults
 
     async def streams(self) -> str:
+        await asyncio.sleep(5)  # the first frames after a start come late
         before, begun_s = self.samples, time.monotonic()
         await asyncio.sleep(15)
         rate = (self.samples - before) / (time.monotonic() - begun_s)

@@ -84,6 +84,8 @@ class PairingDesk:
         self._worker = worker
         self._heard: OrderedDict[str, Heard] = OrderedDict()
         self._wanted = asyncio.Event()
+        self._unwanted = asyncio.Event()
+        self._ear = asyncio.Lock()  # held while the desk scans: an attempt has the adapter for itself
         self._listen_until_s = 0.0
         self._run: PairRun | None = None
         self._task: asyncio.Task[None] | None = None
@@ -105,7 +107,8 @@ class PairingDesk:
             while True:
                 await self._wanted.wait()
                 try:
-                    await self._listen()
+                    async with self._ear:
+                        await self._listen()
                 except (BleakError, TimeoutError, OSError, EOFError) as error:
                     logger.warning("cannot listen for wearables", extra={"reason": type(error).__name__})
                     await asyncio.sleep(PAUSE_S)
@@ -125,7 +128,9 @@ class PairingDesk:
             await scanner.start()
         try:
             while self._wanted.is_set():
-                await asyncio.sleep(1.0)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(1.0):
+                        await self._unwanted.wait()
                 if self._clock.monotonic_s() >= self._listen_until_s:
                     self._wanted.clear()
         finally:
@@ -173,8 +178,10 @@ class PairingDesk:
         }
 
     async def _answer_heard(self, request: dict[str, Any]) -> list[dict[str, Any]]:
-        self._listen_until_s = self._clock.monotonic_s() + LISTEN_S
-        self._wanted.set()
+        if self._run is None or self._run.attempt.over or self._run.attempt.stage is Stage.ASKED:
+            self._listen_until_s = self._clock.monotonic_s() + LISTEN_S
+            self._unwanted.clear()
+            self._wanted.set()
         register, found = self._store.register, []
         for one in self._near():
             pairing = register.of_address(one.address)
@@ -195,7 +202,8 @@ class PairingDesk:
         attempt = Attempt(id=self._ids.thing(), patient=patient, chosen=chosen)
         run = self._run = PairRun(attempt, self._radio, self._radio.bonding, self._keep)
         self._effects.audit(by, "pairing_begun", patient, {"label": label_of(self._label_key, chosen.address)})
-        self._wanted.clear()  # the adapter is for the attempt now
+        self._wanted.clear()
+        self._unwanted.set()
         self._task = asyncio.create_task(self._carry_out(run, asks, by, user_index), name="pairing")
         return self._view(attempt)
 
@@ -326,6 +334,10 @@ class PairingDesk:
 
         async def free() -> None:
             nonlocal freed
+            self._wanted.clear()
+            self._unwanted.set()
+            async with self._ear:
+                pass
             if before is not None:
                 freed = True
                 await self._effects.detach(before)
