@@ -1,14 +1,16 @@
 """Fit the net that tells beats from other humps, and show how it does on records that it was not fitted to.
 
-    python signal/fit_beats.py DATA [--leave-one-out] [--rounds 3] [--processes 2] [--write]
+    python signal/fit_beats.py DATA [--leave-one-out] [--rounds 3] [--processes 2] [--write [FILE]]
 
 DATA holds `mitdb`, `ludb` and `nstdb`; `split.toml` beside this file says what is fitted to what. Material: both
 leads of each MIT-BIH record; copies of its first choice of lead with noise that changes every minute (first half of
-each noise recording alone); the QRS marks of LUDB. Each hump of the QRS envelope is labelled by the annotations:
-for each beat the highest hump within 120 ms. Round 0 lets the annotations decide while the measures are taken; each
-later round lets the net of the round before decide, so that it also learns from the company of its own errors, in
-both readings of a doubted beat. All rounds' humps are fitted together. With `--leave-one-out` each record is then
-judged by a net fitted without all that is made of it. `--write` keeps the net in `bedside/signal/beat_weights.py`.
+each noise recording alone); the QRS marks of LUDB. Each hump of the QRS envelope is labelled by the annotations: for
+each beat the highest hump within 120 ms. Round 0 lets the annotations decide while the measures are taken; each later
+round lets the net of the round before decide, so that it also learns from the company of its own errors, in both
+readings of a doubted beat. The rounds meet finer humps than the finder will (`FINER`): a net that had to judge each
+top of a wide beat and the small humps too carries further. A round plays a third of each noisy copy. All rounds'
+humps are fitted together. With `--leave-one-out` each record is then judged by a net fitted without all that is made
+of it. `--write` keeps the net in `bedside/signal/beat_weights.py`, or in the file named after it.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ from bedside.signal.resample import INTERNAL_HZ, Floats
 HERE = Path(__file__).resolve().parent
 WEIGHTS = HERE / "bedside" / "signal" / "beat_weights.py"
 BEAT_SYMBOLS = frozenset("NLRejAaJSVEF/fQnB?")
+FINER: dict[str, Any] = {"apart": 20, "floor_share": 0.1, "least_mv": 0.0}
+FRAMES = 10  # played at once
 LABEL_WINDOW = 30  # internal samples, 120 ms
 MATCH = 0.15 * INTERNAL_HZ
 TAUGHT = (1.0, 7.0)  # ln(odds) that the annotations answer with: certain and doubtful
@@ -60,6 +64,14 @@ class Lead:
         for first, last in self.flutter:
             ok &= (at < first) | (at > last)
         return ok
+
+    def third(self, number: int) -> Lead:
+        """One of three equal parts, as a lead of its own."""
+        n = self.frames[0].size // (3 * FRAME) * FRAME
+        start = number % 3 * n
+        wave, envelope, slow = (part[start : start + n] for part in self.frames)
+        flutter = tuple((first - start, last - start) for first, last in self.flutter)
+        return replace(self, frames=(wave, envelope, slow), beats=self.beats - start, flutter=flutter, span=(0.0, n))
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,13 +197,13 @@ def _inner(at: Any, fs_hz: float) -> Any:
 def play(lead: Lead, finder: BeatFinder) -> Floats:
     """The beats that stand at the end."""
     state, standing = finder.initial(), list[int]()
-    wave, envelope, slow = lead.frames
-    for start in range(0, wave.size, FRAME):
-        end = start + FRAME
-        state, output = finder.step(state, wave[start:end], envelope[start:end], slow[start:end])
-        standing += [hump.r_at for hump in output.beats]
-        for hump in output.retracted:
-            standing.remove(hump.r_at)
+    for start in range(0, lead.frames[0].size, FRAMES * FRAME):
+        wave, envelope, slow = (part[start : start + FRAMES * FRAME] for part in lead.frames)
+        state, outputs = finder.frames(state, wave, envelope, slow, wave.size // FRAME)
+        for output in outputs:
+            standing += [hump.r_at for hump in output.beats]
+            for hump in output.retracted:
+                standing.remove(hump.r_at)
     return np.array(sorted(standing), dtype=np.float64)
 
 
@@ -207,7 +219,7 @@ def labels_of(lead: Lead, at: NDArray[np.int64], height: Floats) -> Singles:
 
 def answers(lead: Lead) -> frozenset[int]:
     """The humps that are beats, whatever the finder thinks of them."""
-    recorder = Recorder(answers=frozenset(), measured=False)
+    recorder = Recorder(answers=frozenset(), measured=False, **FINER)
     play(lead, recorder)
     seen = dict(sorted((at, height) for at, height, _, _ in recorder.seen))
     at = np.array(list(seen), dtype=np.int64)
@@ -234,7 +246,7 @@ def errors(lead: Lead, marks: Floats) -> tuple[int, int, int]:
 def taken(task: tuple[Lead, Net | None, int]) -> tuple[Taken, tuple[int, int, int]]:
     """Play one lead, by its answers (no net) or by the net, and keep what was weighed."""
     lead, net, seed = task
-    recorder = Recorder(answers=answers(lead)) if net is None else Recorder(net=net)
+    recorder = Recorder(answers=answers(lead), **FINER) if net is None else Recorder(net=net, **FINER)
     result = errors(lead, play(lead, recorder))
     at = np.array([one[0] for one in recorder.seen], dtype=np.int64)
     unique, where = np.unique(at, return_index=True)
@@ -362,7 +374,8 @@ def gather(
     parts: dict[str, list[Taken]] = {lead.name: [] for lead in leads}
     net: Net | None = None
     for number in range(rounds + 1):
-        tasks = [(lead, net, number) for lead in leads if net is not None or lead.kind != "ludb"]
+        chosen = [lead for lead in leads if net is not None or lead.kind != "ludb"]
+        tasks = [(lead.third(number) if lead.kind == "noisy" else lead, net, number) for lead in chosen]
         results = pool.map(taken, tasks, chunksize=1)
         rows: dict[str, list[tuple[str, tuple[int, int, int]]]] = {}
         for (lead, _, _), (part, result) in zip(tasks, results, strict=True):
@@ -381,7 +394,7 @@ def main() -> None:
     parser.add_argument("--leave-one-out", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--write", type=Path, nargs="?", const=WEIGHTS)
     arguments = parser.parse_args()
     split = tomllib.loads((HERE / "split.toml").read_text())
     leads = material(arguments.data, split)
@@ -391,7 +404,7 @@ def main() -> None:
             tasks = [(lead, net) for lead in leads if lead.kind == kind]
             report(f"fitted to all, {kind}", pool.map(judged, tasks, chunksize=1), each=kind == "first")
         if arguments.write:
-            WEIGHTS.write_text(as_module(net))
+            arguments.write.write_text(as_module(net))
         if arguments.leave_one_out:
             left_out(leads, parts, split, pool)
 

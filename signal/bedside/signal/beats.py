@@ -38,7 +38,7 @@ EDGE = 15  # samples (60 ms) on each side of the hump's top in which its R peak 
 DOUBTED = 6.0  # a beat with less ln(odds) may still be taken back:
 HORIZON = 110  # until a hump this long after it (0.44 s) is judged
 MARGIN = 0.5  # by how much more likely (ln) the other reading must be
-_APART = 26  # samples (104 ms): two tops closer than that are one hump, as a wide beat may have them
+APART = 26  # samples (104 ms): two tops closer than that are one hump, as a wide beat may have them
 _SHAPE = 24  # samples (96 ms) on each side of the top that make up a hump's shape
 _BEFORE, _AFTER = 70, 46  # samples (280 and 184 ms) of its context
 _FLOOR_SPAN = 375  # samples (1.5 s)
@@ -112,6 +112,9 @@ class BeatFinder:
     """
 
     net: Net = NET
+    apart: int = APART
+    floor_share: float = FLOOR_SHARE
+    least_mv: float = QRS_MIN_MV
 
     def initial(self) -> BeatState:
         """State before the first sample."""
@@ -169,13 +172,13 @@ class BeatFinder:
 
     def _collect(self, state: BeatState, first: int, end: int, tops: list[tuple[int, float, float]]) -> None:
         """Append the frame's local maxima of the envelope to `pending`; `tops` (newest first) counts from `first`."""
-        floor = max(FLOOR_MV, FLOOR_SHARE * asked_level(first + tops[-1][0], state.memory))
+        floor = max(FLOOR_MV, self.floor_share * asked_level(first + tops[-1][0], state.memory))
         pending = list(state.pending)
         while tops and tops[-1][0] < end:
             offset, height, after = tops.pop()
             if height <= floor or after == 0.0:  # a top beside a sample that was not seen: a hole's edge
                 continue
-            if pending and first + offset - pending[-1][0] < _APART:
+            if pending and first + offset - pending[-1][0] < self.apart:
                 if height <= pending[-1][1]:
                     continue
                 pending.pop()
@@ -219,7 +222,7 @@ class BeatFinder:
     def _read(self, sight: Sight, memory: Memory) -> tuple[float, bool, bool]:
         """ln(odds) of a beat, the verdict, and whether it is the last beat's R peak again."""
         logit, hump = self.odds(sight, memory), sight.hump
-        yes = logit > 0 and hump.swing > QRS_MIN_MV
+        yes = logit > 0 and hump.swing > self.least_mv
         if not memory.beats:
             return logit, yes, False
         last = memory.beats[-1]
