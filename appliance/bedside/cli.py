@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("bedside.commands:status", "The health of each part and the newest numbers, from a running gateway."),
     "usual": ("bedside.commands:usual", "What is held usual of each patient; forget it after an operation."),
     "sign-in": ("bedside.dashboard.cli:sign_in", "Print a new one-time link to the dashboard."),
+    "metrics": ("bedside.dashboard.cli:metrics", "Figures of the box for Prometheus, on or off; none of a patient."),
     "accounts": ("bedside.dashboard.cli:accounts", "Who may sign in with a password, and in which role."),
     "pair": ("bedside.pair_commands:pair", "Make a wearable a patient's; list, undo, export, import."),
     "labels": ("bedside.pair_commands:labels", "A sheet of labels (PDF) for wearables, with opaque codes."),

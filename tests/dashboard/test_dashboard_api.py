@@ -16,7 +16,17 @@ from bedside.settings import Home
 
 pytestmark = pytest.mark.requirement("DSH-001")
 
-MAY_BE_OPEN = {"sign_in", "exchange", "health", "static", "password", "authority", "my.open_page", "my.enter"}
+MAY_BE_OPEN = {
+    "sign_in",
+    "exchange",
+    "health",
+    "static",
+    "password",
+    "authority",
+    "metrics",
+    "my.open_page",
+    "my.enter",
+}
 
 
 @pytest.fixture

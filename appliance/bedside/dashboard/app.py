@@ -21,21 +21,24 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from bedside.core.errors import BedsideError
 from bedside.core.events import Json
+from bedside.dashboard import metrics as figures
 from bedside.dashboard.access import DEFAULT_NAME, SESSION_S, Access, Names, Session, same_origin
 from bedside.dashboard.accounts import Accounts, Bucket, Throttle
 from bedside.dashboard.api import VIEWERS_MAX, api, failure
-from bedside.dashboard.care_api import care
+from bedside.dashboard.care_api import ROUTE_FIELDS, care
 from bedside.dashboard.feed import Feed
 from bedside.dashboard.gateway_client import GatewayClient, GatewayDown
 from bedside.dashboard.my_door import PatientDoor
 from bedside.dashboard.my_page import my_page
+from bedside.dashboard.openapi import describe
 from bedside.dashboard.pairing import pairing
 from bedside.dashboard.roles import GLASS, May, Role, allowed, asked_by, needs
 from bedside.dashboard.rooms import Rooms
+from bedside.settings import Home
 
 log = logging.getLogger(__name__)
 
-OPEN_ENDPOINTS = frozenset({"sign_in", "exchange", "health", "static", "password", "authority"})
+OPEN_ENDPOINTS = frozenset({"sign_in", "exchange", "health", "static", "password", "authority", "metrics"})
 """What may be asked without a session: nothing of these tells anything about a patient."""
 WHILE_LOCKED = frozenset({"ward", "api.ward", "api.stream", "api.session", "care.lock", "unlock", "sign_out"})
 """What a locked session still sees: the ward with its alarms, and the way to unlock."""
@@ -78,6 +81,7 @@ def create_app(
     names: Names,
     cookie_name: str,
     accounts: Accounts,
+    home: Home,
     authority: Path | None = None,
     patients: PatientDoor | None = None,
 ) -> Flask:
@@ -88,7 +92,7 @@ def create_app(
     places = threading.BoundedSemaphore(VIEWERS_MAX)
     rooms = Rooms(
         client=client, feed=feed, access=access, names=names, cookie_name=cookie_name, viewers=places,
-        accounts=accounts, authority=authority, throttle=Throttle(time.monotonic),
+        accounts=accounts, home=home, authority=authority, throttle=Throttle(time.monotonic),
         bucket=Bucket(time.monotonic, REQUESTS_PER_S, REQUESTS_AT_ONCE), patients=patients,
     )  # fmt: skip
     app.extensions["bedside"] = rooms
@@ -311,6 +315,23 @@ def _add_door(app: Flask, rooms: Rooms) -> None:
         response = redirect(url_for("sign_in"), code=303)
         response.delete_cookie(rooms.cookie_name, path="/", httponly=True, samesite="Strict")
         return response
+
+    @app.get("/metrics")
+    def metrics() -> Any:
+        """Figures of the box for Prometheus: off until a token was made, and nothing of any patient."""
+        if not figures.allowed(rooms.home, request.headers.get("Authorization")):
+            abort(404, "There is nothing here.")
+        try:
+            ward = None if rooms.feed.gone else rooms.client.request("ward")
+        except BedsideError:
+            ward = None
+        return Response(figures.exposition(ward, rooms.feed.viewers), mimetype="text/plain; version=0.0.4")
+
+    @app.get("/api/v1/openapi.json")
+    @needs(May.OWN)
+    def openapi() -> Any:
+        """This description."""
+        return describe(app, ROUTE_FIELDS)
 
     @app.get("/healthz")
     def health() -> Any:

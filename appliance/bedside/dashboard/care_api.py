@@ -45,6 +45,9 @@ FIELDS: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
+ROUTE_FIELDS = {**FIELDS, "acknowledge": ("alarm",), "pause_audio": ("seconds",)}
+"""What the body of each route may hold, by its function's name."""
+
 
 def _done(op: str) -> Response:
     """Pass the known fields of the body on, in the name of who is signed in."""

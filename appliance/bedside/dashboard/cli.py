@@ -139,6 +139,22 @@ def remove_account(name: str, home_path: Path | None) -> None:
     click.echo(f"{name} can no longer sign in; open sessions of the account have ended.")
 
 
+@click.command()
+@click.argument("state", type=click.Choice(["on", "off"]))
+@HOME_OPTION
+def metrics(state: str, home_path: Path | None) -> None:
+    """Turn the figures for Prometheus on (prints the token that reads them, once) or off. They name no patient."""
+    from bedside.dashboard.metrics import turn_off, turn_on
+    from bedside.settings import home_from
+
+    home = home_from(home_path)
+    home.make()
+    if state == "on":
+        click.echo(f"GET /metrics with the header\n  Authorization: Bearer {turn_on(home)}")
+    else:
+        click.echo("Off." if turn_off(home) else "It was off.")
+
+
 def _places(home_path: Path | None, demo: bool) -> list[Home]:
     """Where a dashboard may run: the folder asked for, else the own one, else the demonstration's beside it."""
     from bedside.settings import demonstration_home, home_from

@@ -11,6 +11,7 @@ from bedside.dashboard.accounts import Accounts, Bucket, Throttle
 from bedside.dashboard.feed import Feed
 from bedside.dashboard.gateway_client import GatewayClient
 from bedside.dashboard.my_door import PatientDoor
+from bedside.settings import Home
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +25,7 @@ class Rooms:
     cookie_name: str
     viewers: threading.BoundedSemaphore
     accounts: Accounts
+    home: Home
     throttle: Throttle
     bucket: Bucket
     authority: Path | None  # the certificate that a browser is to trust, where connections are encrypted

@@ -82,6 +82,7 @@ class Dashboard:
             cookie_name=f"bedside-{port}",
             patients=PatientDoor(home),
             accounts=Accounts(home),
+            home=home,
             authority=self.papers.authority if self.papers is not None else None,
         )
 
