@@ -99,3 +99,22 @@ def test_a_bundle_of_beats_both_ways_is_mixed_and_a_few_odd_ones_change_nothing(
     for second in range(40):
         state, one = step(state, [1.0] * 6 if second % 9 != 4 else [-1.0] * 6, 1.0, None)
         assert one is None or one.direction == "up"
+
+
+@settings(max_examples=8, deadline=None)
+@given(cuts=st.lists(st.integers(1, 40 * 360 - 1), max_size=10))
+def test_what_is_said_depends_neither_on_the_cut_nor_on_company(cuts: list[int]) -> None:
+    lead_mv = -toy_mv(40)
+    other_mv = 0.1 * toy_mv(40)
+    design = LeadAnalyser.design(TOY_HZ)
+    alone, states = design.initial(), [design.initial(), design.initial()]
+    cut: list[Character] = []
+    company: list[list[Character]] = [[], []]
+    for part, other in zip(np.split(lead_mv, sorted(set(cuts))), np.split(other_mv, sorted(set(cuts))), strict=True):
+        alone, out = design.step(alone, part)
+        cut += out.characters
+        states, outs = design.step_many(states, [part, other])
+        for kept, one in zip(company, outs, strict=True):
+            kept += one.characters
+    assert tuple(cut) == said(lead_mv) == tuple(company[0])
+    assert tuple(company[1]) == said(other_mv) != said(lead_mv)
