@@ -27,6 +27,7 @@ from bedside.signal.respiration import ApnoeaWatch, Breathing, SlowSeries
 EVERY_S = 10
 MARGIN_S = 3
 BEATS_KEPT = 300  # 35 s at the fastest rate that a heart has, twice over
+BEATS_S = breaths.WINDOW_S + 5.0  # older beats say nothing of a window
 SPANS_KEPT = 64
 KINDS = {
     StreamKind.RESPIRATION: breaths.DIRECT,
@@ -243,7 +244,8 @@ class RespirationMonitor:
         window = self._seen(source, window, late[-1])
         if source.name == breaths.DIRECT:
             return {breaths.DIRECT: breaths.breathing(window, direct=True)}
-        believed = [one for one in source.beats if one[0] <= at_us and not self._is_bad(source, one[0])]
+        since_us = at_us - round(BEATS_S * US_PER_S)
+        believed = [one for one in source.beats if since_us <= one[0] <= at_us and not self._is_bad(source, one[0])]
         times_s = [(time_us - at_us) / US_PER_S for time_us, _ in believed]
         found = breaths.sources_of_beats(source.name, times_s, [size for _, size in believed], 0.0)
         found[f"{source.name}_baseline"] = breaths.breathing(window, heart_per_min=breaths.heart_rate(times_s, 0.0))
