@@ -213,7 +213,7 @@ def test_who_asked_for_less_motion_sees_no_flashing(screen: Screen) -> None:
     screen.gateway.raise_alarm(0, "vt", "high", "Ventricular tachycardia")
     block = screen.page.locator(f"{screen.tile(0)} .alarm.high.active")
     assert block.evaluate("b => b.getAnimations().length") == 0
-    assert block.evaluate("b => getComputedStyle(b).backgroundColor") == "rgb(211, 18, 44)"
+    assert block.evaluate("b => getComputedStyle(b).backgroundColor") == "rgb(196, 10, 34)"
 
 
 def test_a_frozen_gateway_covers_the_waves_and_a_thawed_one_uncovers_them(screen: Screen) -> None:
