@@ -37,8 +37,14 @@ KNOWN_MIN, RECENT, BACK = anomaly.KNOWN_MIN, anomaly.RECENT, anomaly.BACK
 LAGS = (0, 5, 10, 15, 20, 25)
 AT, LASTS = 720, 30
 CLIP = 12.0
-SHIPPED = "shipped statistics"
-VERDICT = "@VERDICT@"
+SHIPPED, NET = "shipped statistics", "autoencoder"
+BEST_CASE = "autoencoder, threshold from the judged people"
+VERDICT = """The autoencoder was left out: with a threshold from other people it has more than twice the false alarms,
+and even with one from the judged people themselves, which no box could know, it is as good as the shipped statistics
+at a faster rate (one person of 18 more at +22/min), a wider QRS and ventricular beats, and far worse at a smaller QRS. What it sees more is what the
+statistics do not follow (short-term variability, for which the rhythm rules are there) and several small changes at
+once, and those the Mahalanobis distance sees as often, as statistics too: a joint measure of that kind, not a net, is
+what the watch could gain next."""
 N_FOLDS = 6
 CHANGES: dict[str, Floats] = {
     "rate +22/min": np.array([22.0, 0, 0, 0, 0]),
@@ -198,7 +204,7 @@ def contenders(train: list[Floats]) -> dict[str, Scorer]:
     return {
         "largest spread": lambda x: np.abs(x[:, :5]).max(axis=1),
         "Mahalanobis distance": lambda x: np.sqrt(np.einsum("ni,ij,nj->n", x[:, :5], inverse, x[:, :5])),
-        "autoencoder": lambda x: np.sqrt(np.mean((net.predict(x) - x) ** 2, axis=1)),
+        NET: lambda x: np.sqrt(np.mean((net.predict(x) - x) ** 2, axis=1)),
     }
 
 
@@ -214,17 +220,26 @@ def main(folder: Path, cache: Path | None) -> dict[str, Any]:
         change: {SHIPPED: sum(seen(shipped_statistics(changed(day, by))) for day in people)}
         for change, by in CHANGES.items()
     }
+    net_calm: list[Floats] = []
+    net_changed: list[dict[str, Floats]] = []
     for fold in range(N_FOLDS):
         held = [number for number in range(len(people)) if number % N_FOLDS == fold]
         train = [one for number, one in enumerate(z) if number not in held]
         for name, scorer in contenders(train).items():
             limit = limit_for([minute_scores(one, scorer) for one in train], alarms[SHIPPED] / n_days)
             for number in held:
-                said = begins(minute_scores(z[number], scorer), limit)
-                alarms[name] = alarms.get(name, 0) + len(said)
+                calm = minute_scores(z[number], scorer)
+                alarms[name] = alarms.get(name, 0) + len(begins(calm, limit))
+                other = {change: minute_scores(z_of[change][number], scorer) for change in CHANGES}
                 for change, row in found.items():
-                    hit = seen(begins(minute_scores(z_of[change][number], scorer), limit))
-                    row[name] = row.get(name, 0) + hit
+                    row[name] = row.get(name, 0) + seen(begins(other[change], limit))
+                if name == NET:  # its scores in units of its own fold's limit, to join the folds
+                    net_calm.append(np.where(calm < 0, -1.0, calm / limit))
+                    net_changed.append({change: np.where(one < 0, -1.0, one / limit) for change, one in other.items()})
+    limit = limit_for(net_calm, alarms[SHIPPED] / n_days)  # from the judged people themselves: its best case
+    alarms[BEST_CASE] = sum(len(begins(one, limit)) for one in net_calm)
+    for change, row in found.items():
+        row[BEST_CASE] = sum(seen(begins(one[change], limit)) for one in net_changed)
     return {
         "people": len(people),
         "days": round(n_days, 1),
@@ -232,7 +247,7 @@ def main(folder: Path, cache: Path | None) -> dict[str, Any]:
         "false_alarms_a_day": {name: round(n / n_days, 3) for name, n in alarms.items()},
         "found": found,
         "rules": anomaly_card.rules(),
-        "verdict": VERDICT,
+        "verdict": " ".join(VERDICT.split()),
     }
 
 

@@ -13,7 +13,7 @@ from bedside.core.codes import Code
 from bedside.core.events import Alarm, AlarmClass, AlarmState, Event, Finding, Numeric, Priority
 from bedside.core.ids import IdSource
 from bedside.core.samples import Validity
-from bedside.models import anomaly
+from bedside.models import anomaly, anomaly_card, shipped
 from bedside.monitor.anomaly import MINUTE_US, AnomalyWatch
 
 pytestmark = pytest.mark.requirement("MOD-002")
@@ -88,6 +88,16 @@ def test_any_minutes_in_any_order_are_taken(values: list[tuple[int, float, bool]
 def test_an_unknown_quantity_is_an_error() -> None:
     with pytest.raises(KeyError):
         anomaly.step(anomaly.Usual(), "mood", 0, 1.0, True)
+
+
+def test_the_card_is_what_its_facts_say_and_speaks_of_the_present_rules() -> None:
+    folder = shipped.folder() / "cards"
+    facts = json.loads((folder / "anomaly.json").read_text())
+    assert (folder / "anomaly.md").read_text() == anomaly_card.card(facts)
+    assert facts["rules"] == json.loads(json.dumps(anomaly_card.rules())), (
+        "measure anew: anomaly_nets.py DIR --out models"
+    )
+    assert anomaly_card.card(facts | {"people": 999}) != anomaly_card.card(facts)
 
 
 # The watch over events
