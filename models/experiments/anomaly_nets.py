@@ -40,11 +40,12 @@ CLIP = 12.0
 SHIPPED, NET = "shipped statistics", "autoencoder"
 BEST_CASE = "autoencoder, threshold from the judged people"
 VERDICT = """The autoencoder was left out: with a threshold from other people it has more than twice the false alarms,
-and even with one from the judged people themselves, which no box could know, it is as good as the shipped statistics
-at a faster rate (one person of 18 more at +22/min), a wider QRS and ventricular beats, and far worse at a smaller QRS. What it sees more is what the
-statistics do not follow (short-term variability, for which the rhythm rules are there) and several small changes at
-once, and those the Mahalanobis distance sees as often, as statistics too: a joint measure of that kind, not a net, is
-what the watch could gain next."""
+and even with one from the judged people themselves, which no box could know, it is as good as the shipped
+statistics at a faster rate (one person of 18 more at +22/min), a wider QRS and ventricular beats, and far
+worse at a smaller QRS. What it sees more is what the statistics do not follow (short-term variability,
+for which the rhythm rules are there) and several small changes at once, and those the Mahalanobis
+distance sees as often, as statistics too: a joint measure of that kind, not a net, is what the watch
+could gain next."""
 N_FOLDS = 6
 CHANGES: dict[str, Floats] = {
     "rate +22/min": np.array([22.0, 0, 0, 0, 0]),
