@@ -54,6 +54,9 @@ train: $(VENV)/train.stamp ## make the model files anew from DATA; BEDSIDE_SIGN_
 arm64: $(VENV)/test.stamp ## what the models answer on an emulated 64-bit ARM board (fetches 100 MB the first time)
 	models/arm64/outputs.sh
 
+deb: $(VENV)/run.stamp ## a Debian 12 package with its own environment, in build/
+	@provisioning/debian/build.sh build
+
 bench: $(VENV)/test.stamp ## cost and latency on this machine
 	$(BIN)/bedside bench
 

@@ -36,6 +36,7 @@ from bedside.core.errors import BedsideError, StoreError
 from bedside.core.events import Event
 from bedside.core.physiology import Physiology
 from bedside.core.ports import Link, Patient, SampleSource, Store
+from bedside.core.supervision import ALIVE, READY, tell
 from bedside.core.time import Clock
 from bedside.edges import Edges as Edges
 from bedside.models.inference import Model
@@ -171,7 +172,8 @@ class Gateway:
                 self.ward.parts.set("witness", "ok", "heads are kept on another machine")
 
     async def _health(self) -> None:
-        """Ask the parts that do not say it themselves how they do."""
+        """Ask the parts that do not say it themselves how they do, and tell the service manager that all is turning."""
+        tell(READY)
         while True:
             self.ward.parts.set("ble", *self.ward.links())
             if self.ward.facts.audio == "on":
@@ -183,6 +185,7 @@ class Gateway:
                 self.ward.parts.set("network", view["state"], view["detail"])
                 failing = view["state"] in ("degraded", "failed")
                 self.ward.condition("network", failing, detail=view["detail"] if failing else "")
+            tell(ALIVE)  # the loop turned and the records' worker answered: else systemd starts the gateway anew
             await asyncio.sleep(HEALTH_S)
 
     def _disk(self) -> tuple[bool, str]:
