@@ -360,13 +360,23 @@ def annunciator(home: Path | None, muted: bool) -> None:
 @click.option("--wearables", type=click.IntRange(0, 200), default=8, show_default=True, help="Virtual ones; 0: none.")
 @click.option("--seconds", type=click.FloatRange(45, 3600), default=60.0, show_default=True, help="How long they run.")
 @click.option("--ble", is_flag=True, help="Only the wearables: load, loss and recovery, an hour's ledger.")
+@click.option("--records", "storing", is_flag=True, help="Only storing: 500 streams of ECG beside plain SQLite.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def bench(hours: float, wearables: int, seconds: float, ble: bool, as_json: bool) -> None:
+def bench(hours: float, wearables: int, seconds: float, ble: bool, storing: bool, as_json: bool) -> None:
     """Measure cost and latency on this machine: the pipeline beside two peers, then a live ward in real time.
 
     Machines are noisy: compare ratios of one run, not figures of two.
     """
     import tempfile
+
+    if storing:
+        from bedside.records.bench import figures_as_text
+        from bedside.records.bench import measure as measure_storing
+        from bedside.supervisor import show_json
+
+        stored = measure_storing(500, max(60, round(seconds)), events=False).to_dict()
+        click.echo(show_json(stored) if as_json else figures_as_text(stored))
+        return
 
     if ble:
         from bedside.evaluate.bench_ble import ble_text, measure_ble

@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.records.records_world import ecg_uv
 
@@ -73,3 +73,24 @@ def test_a_row_with_missing_samples_stays_small() -> None:
     whole = len(codec.encode(row))
     row[40:60] = MISSING
     assert len(codec.encode(row)) < whole + 20
+
+
+VALUES = st.integers(-(2**31) + 1, 2**31 - 1) | st.integers(-50, 50) | st.just(MISSING)
+
+
+@given(rows=st.lists(st.lists(VALUES, min_size=1, max_size=70), max_size=8), same=st.integers(1, 70))
+@settings(max_examples=150)
+def test_rows_together_are_coded_as_each_by_itself(rows: list[list[int]], same: int) -> None:
+    """Of one length, so that they go through together, and as they come."""
+    for chosen in (rows, [(row * same)[:same] for row in rows]):
+        arrays = [np.array(row, np.int32) for row in chosen]
+        assert codec.encode_many(arrays) == [codec.encode(one) for one in arrays]
+
+
+def test_a_wards_second_of_real_ecg_is_coded_as_each_stream_by_itself() -> None:
+    ecg = ecg_uv()
+    rows = [ecg[at : at + 130] for at in range(0, 130 * 200, 130)]
+    together = codec.encode_many(rows)
+    assert together == [codec.encode(row) for row in rows]
+    for row, data in zip(rows, together, strict=True):
+        np.testing.assert_array_equal(codec.decode(data, row.size), row)

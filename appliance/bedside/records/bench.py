@@ -1,10 +1,17 @@
-"""What storing costs on this machine: seconds of real ECG through the real writer, into a folder that is removed."""
+"""What storing costs on this machine: seconds of real ECG through the real writer, into a folder that is removed.
+
+Beside it, in the same run and with the same batches, a plain SQLite table without encryption, log or compression, as
+durable as ours (WAL, `synchronous = FULL`): what safety costs is the difference.
+"""
 
 from __future__ import annotations
 
+import json
 import resource
+import sqlite3
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,11 +19,12 @@ import numpy as np
 
 from bedside.core.codes import Code, StreamKind
 from bedside.core.errors import SetupError
-from bedside.core.events import Beat, BeatClass, Event, Numeric
+from bedside.core.events import Beat, BeatClass, Event, Numeric, to_dict
 from bedside.core.ids import IdSource
 from bedside.core.ports import Batch, Patient
 from bedside.core.samples import Block, Counts, StreamInfo, Validity
 from bedside.core.time import SystemClock
+from bedside.records import codec
 from bedside.records.schema import FORM_EVENTS, FORM_WAVE
 from bedside.records.store import RecordStore, open_store
 from bedside.settings import Home
@@ -45,6 +53,16 @@ class Figures:
     read_30_s_ms: float
     find_alarms_ms_per_hour: float  # among the events of one patient; there are none
     open_s: float
+    codec_ratio: float  # to 16-bit samples, rows of a second, without anything around them
+    codec_cpu_s_per_stream_hour: float  # one stream alone
+    codec_cpu_s_per_stream_hour_of_64: float  # 64 streams together
+    streams_in_real_time: float  # that this core could store, by the time that writing and packing took
+    write_amplification: float  # bytes written to the disk a byte of raw 16-bit samples
+    year_gb_per_stream: float  # extrapolated from these seconds, events included; raw: 8.2
+    plain_cpu_s_per_hour: float
+    plain_write_ms_median: float
+    plain_database_bytes_per_stream_hour: float
+    plain_written_bytes_per_stream_hour: float
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -93,12 +111,16 @@ def measure(streams: int, seconds: int, *, events: bool) -> Figures:
         entries, sealed, samples = _counted(store)
         store.close()
         scale = _HOUR_S / seconds
+        size = Home(Path(folder)).store_db.stat().st_size - empty
+        plain = _plain(Path(folder), infos, ecg, seconds, ids if events else None)
+        ratio, codec_cpu_s, together_cpu_s = _codec(ecg)
+        busy_s = (sum(took_ms) + sum(packing_ms)) / 1000
         return Figures(
             streams=streams,
             with_events=events,
             seconds=seconds,
             entries_per_hour=entries * scale,
-            database_bytes_per_stream_hour=(Home(Path(folder)).store_db.stat().st_size - empty) * scale / streams,
+            database_bytes_per_stream_hour=size * scale / streams,
             wave_bytes_per_sample=sealed / samples,
             written_bytes_per_stream_hour=written * scale / streams,
             cpu_s_per_hour=(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * scale,
@@ -109,7 +131,79 @@ def measure(streams: int, seconds: int, *, events: bool) -> Figures:
             read_30_s_ms=read_ms,
             find_alarms_ms_per_hour=find_ms * scale,
             open_s=open_s,
+            codec_ratio=ratio,
+            codec_cpu_s_per_stream_hour=codec_cpu_s,
+            codec_cpu_s_per_stream_hour_of_64=together_cpu_s,
+            streams_in_real_time=streams * seconds / busy_s,
+            write_amplification=written / (2 * RATE_HZ * seconds * streams),
+            year_gb_per_stream=size * scale / streams * 24 * 365 / 1e9,
+            plain_cpu_s_per_hour=plain[0] * scale,
+            plain_write_ms_median=plain[1],
+            plain_database_bytes_per_stream_hour=plain[2] * scale / streams,
+            plain_written_bytes_per_stream_hour=plain[3] * scale / streams,
         )
+
+
+def figures_as_text(figures: Mapping[str, object]) -> str:
+    """A line each, for people."""
+    return "\n".join(
+        f"{name:40} {value:.4g}" if isinstance(value, float) else f"{name:40} {value}"
+        for name, value in figures.items()
+    )
+
+
+def _plain(
+    folder: Path, infos: list[StreamInfo], ecg: Counts, seconds: int, ids: IdSource | None
+) -> tuple[float, float, int, int]:
+    """The same into a plain table: CPU seconds, median ms of a write, bytes of the database, bytes written."""
+    path = folder / "plain.db"
+    db = sqlite3.connect(path, isolation_level=None)
+    for statement in (
+        "PRAGMA journal_mode = WAL",
+        "PRAGMA synchronous = FULL",
+        "CREATE TABLE sample (stream TEXT, first_index INTEGER, start_us INTEGER, counts BLOB)",
+        "CREATE TABLE event (patient TEXT, start_us INTEGER, json TEXT)",
+        "CREATE INDEX sample_time ON sample (stream, start_us)",
+        "CREATE INDEX event_time ON event (patient, start_us)",
+    ):
+        db.execute(statement)
+    before, written = resource.getrusage(resource.RUSAGE_SELF), _written_bytes()
+    took_ms: list[float] = []
+    for at_s in range(seconds):
+        batch = _batch(infos, ecg, at_s, 0, ids)
+        began_s = time.perf_counter()
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany(
+            "INSERT INTO sample VALUES (?, ?, ?, ?)",
+            [
+                (one.stream.id, one.first_index, one.start_us, one.counts.astype("<i2").tobytes())
+                for one in batch.blocks
+            ],
+        )
+        db.executemany(
+            "INSERT INTO event VALUES (?, ?, ?)",
+            [(one.patient, one.start_us, json.dumps(to_dict(one))) for one in batch.events],
+        )
+        db.execute("COMMIT")
+        took_ms.append(1000 * (time.perf_counter() - began_s))
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    after, written = resource.getrusage(resource.RUSAGE_SELF), _written_bytes() - written
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu_s, float(np.median(took_ms)), path.stat().st_size, written
+
+
+def _codec(ecg: Counts) -> tuple[float, float, float]:
+    """The codec alone on rows of a second: ratio to 16-bit samples, CPU seconds an hour one by one and 64 together."""
+    rows = [ecg[at : at + RATE_HZ] for at in range(0, ecg.size - RATE_HZ, RATE_HZ)]
+    began_s = time.process_time()
+    coded = sum(len(codec.encode(row)) for row in rows)
+    cpu_s = time.process_time() - began_s
+    began_s = time.process_time()
+    for at in range(0, len(rows) - 63, 64):
+        codec.encode_many(rows[at : at + 64])
+    together_cpu_s = (time.process_time() - began_s) * _HOUR_S / (len(rows) // 64 * 64)
+    return 2 * RATE_HZ * len(rows) / coded, cpu_s * _HOUR_S / len(rows), together_cpu_s
 
 
 def _ecg_uv() -> Counts:

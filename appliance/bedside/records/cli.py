@@ -270,11 +270,7 @@ def restore(home_path: str | None, folder: Path, certificates: tuple[Path, ...])
 @_JSON
 def bench(streams: int, seconds: int, events: bool, as_json: bool) -> None:
     """Measure what storing costs here: real ECG, batches of one second, each on disk before the next."""
-    from bedside.records.bench import measure
+    from bedside.records.bench import figures_as_text, measure
 
     figures = measure(streams, seconds, events=events).to_dict()
-    if as_json:
-        click.echo(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        click.echo(f"{name:32} {value:.4g}" if isinstance(value, float) else f"{name:32} {value}")
+    click.echo(json.dumps(figures) if as_json else figures_as_text(figures))

@@ -17,7 +17,9 @@ Pure: arrays and bytes; no clock, file or socket.
 
 from __future__ import annotations
 
+import itertools
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +51,24 @@ def encode(counts: Counts) -> bytes:
         return bytes([_RAW | masked]) + prefix + _deflate(counts.astype("<i4").tobytes())
     order, body = coded
     return bytes([order | masked]) + prefix + body
+
+
+def encode_many(rows: Sequence[Counts]) -> list[bytes]:
+    """What `encode` gives for each, bit for bit: rows of one length go through NumPy together.
+
+    A ward's second is many short rows; one by one, most of the time goes into calling NumPy.
+    """
+    coded: list[bytes | None] = [None] * len(rows)
+    by_size: dict[int, list[int]] = {}
+    for at, counts in enumerate(rows):
+        if counts.size > 2 and not (counts == MISSING).any():
+            by_size.setdefault(counts.size, []).append(at)
+    for places in by_size.values():
+        if len(places) > 1:
+            wide = np.stack([rows[at] for at in places]).astype(np.int64)
+            for at, one in zip(places, _rice_rows(wide), strict=True):
+                coded[at] = one
+    return [encode(counts) if one is None else one for counts, one in zip(rows, coded, strict=True)]
 
 
 def decode(data: bytes, n: int) -> Counts:
@@ -112,6 +132,75 @@ def _rice(counts: Counts) -> tuple[int, bytes] | None:
     )
 
 
+def _rice_rows(wide: _Int64s) -> list[bytes | None]:
+    """Rows of shape (m, n); None where `encode` must decide."""
+    first: _Int64s = np.diff(wide, axis=1)
+    second: _Int64s = np.diff(first, axis=1)
+    steep = np.abs(second).sum(axis=1) < np.abs(first).sum(axis=1)
+    coded: list[bytes | None] = [None] * len(wide)
+    for order, residual in ((1, first), (2, second)):
+        places = np.flatnonzero(steep == (order == 2))
+        if places.size:
+            for at, one in zip(places.tolist(), _rice_bodies(wide[places], residual[places], order), strict=True):
+                coded[at] = one
+    return coded
+
+
+def _rice_bodies(wide: _Int64s, residual: _Int64s, order: int) -> list[bytes | None]:
+    m, n = residual.shape
+    folded: _Int64s = np.where(residual < 0, -2 * residual - 1, 2 * residual)
+    fits = folded.max(axis=1) < 1 << 31
+    folded[~fits] = 0
+    partitions = -(-n // _PARTITION)
+    table: _Int64s = np.zeros((m, partitions * _PARTITION), np.int64)
+    table[:, :n] = folded
+    sizes = np.full(partitions, _PARTITION, np.int64)
+    sizes[-1] = n - (partitions - 1) * _PARTITION
+    parameters = _best(table.reshape(-1, _PARTITION), np.tile(sizes, m)).reshape(m, partitions)
+    shift = np.repeat(parameters, _PARTITION, axis=1)[:, :n]
+    quotients = folded >> shift
+    fits &= quotients.sum(axis=1) <= 24 * n
+    unary = _packed_unary(quotients)
+    remainders = _packed_remainders(folded, shift)
+    if partitions & 1:
+        parameters = np.concatenate((parameters, np.zeros((m, 1), np.int64)), axis=1)
+    nibbles = (parameters[:, ::2] << 4 | parameters[:, 1::2]).astype(np.uint8)
+    head = bytes([order])
+    starts = wide[:, :order].astype("<i4")
+    return [
+        head + starts[at].tobytes() + nibbles[at].tobytes() + unary[at] + remainders[at] if fits[at] else None
+        for at in range(m)
+    ]
+
+
+def _packed_unary(quotients: _Int64s) -> list[bytes]:
+    """Each row's quotients in unary, from a byte of its own on."""
+    n_bytes = (quotients.sum(axis=1) + quotients.shape[1] + 7) // 8
+    ends = np.cumsum(n_bytes)
+    bits: _Bytes = np.zeros(8 * int(ends[-1]), np.uint8)
+    bits[(np.cumsum(quotients + 1, axis=1) - 1 + 8 * (ends - n_bytes)[:, None]).reshape(-1)] = 1
+    return _cut_bytes(bits, ends)
+
+
+def _packed_remainders(folded: _Int64s, shift: _Int64s) -> list[bytes]:
+    """The low `shift` bits of each value, each row from a byte of its own on."""
+    low = (folded & ((1 << shift) - 1)).astype(">u2")
+    taken = np.unpackbits(low.view(np.uint8).reshape(-1, 2), axis=1)[16 - shift.reshape(-1, 1) <= _BITS[:16]]
+    n_bits = shift.sum(axis=1)
+    n_bytes = (n_bits + 7) // 8
+    ends = np.cumsum(n_bytes)
+    bits: _Bytes = np.zeros(8 * int(ends[-1]), np.uint8)
+    moved = 8 * (ends - n_bytes) - (np.cumsum(n_bits) - n_bits)
+    bits[np.arange(taken.size) + np.repeat(moved, n_bits)] = taken
+    return _cut_bytes(bits, ends)
+
+
+def _cut_bytes(bits: _Bytes, ends: _Int64s) -> list[bytes]:
+    data = np.packbits(bits).tobytes()
+    places = [0, *ends.tolist()]
+    return [data[begin:end] for begin, end in itertools.pairwise(places)]
+
+
 def _parameters(folded: _Int64s) -> _Int64s:
     """The parameter, 0 to 15, for each partition: of those about log2 of its mean, the one with the fewest bits."""
     partitions = -(-folded.size // _PARTITION)
@@ -119,6 +208,11 @@ def _parameters(folded: _Int64s) -> _Int64s:
     table.reshape(-1)[: folded.size] = folded
     sizes = np.full(partitions, _PARTITION, np.int64)
     sizes[-1] = folded.size - (partitions - 1) * _PARTITION
+    return _best(table, sizes)
+
+
+def _best(table: _Int64s, sizes: _Int64s) -> _Int64s:
+    """For each row of `table`, of which `sizes` values count."""
     about = np.log2(np.maximum(table.sum(axis=1) / sizes, 1)).astype(np.int64)
     tried: _Int64s = np.clip(np.stack((about - 1, about, about + 1)), 0, _PARAMETER_END - 1)  # (3, partitions)
     bits = (table >> tried[:, :, None]).sum(axis=2) + tried * sizes

@@ -16,7 +16,7 @@ from bedside.core.errors import RejectedError
 from bedside.core.events import Event
 from bedside.core.ports import Patient
 from bedside.core.samples import Block, StreamInfo
-from bedside.records import packing
+from bedside.records import codec, packing
 from bedside.records.entries import INT64_END, Entry, binding, leaf_of
 from bedside.records.keys import IDENTITY_KEY, RECORDS_KEY
 from bedside.records.log import Frontier
@@ -105,9 +105,10 @@ class Draft:
         for block in blocks:
             if block.counts.size:
                 by_stream.setdefault(block.stream.id, []).append(block)
-        for of_stream in by_stream.values():
-            for group in _gathered(of_stream):
-                self._add_wave(group)
+        groups = [group for of_stream in by_stream.values() for group in _gathered(of_stream)]
+        coded = codec.encode_many([packing.counts_of(group) for group in groups])
+        for group, one in zip(groups, coded, strict=True):
+            self._add_wave(group, one)
 
     def add_events(self, events: Sequence[Event]) -> None:
         """Events; those of one patient and of about one time are gathered into one entry."""
@@ -154,7 +155,7 @@ class Draft:
         self.state.owners.update(self._owners)
         self.state.frontier = self.frontier
 
-    def _add_wave(self, group: list[Block]) -> None:
+    def _add_wave(self, group: list[Block], coded: bytes) -> None:
         info = group[0].stream
         series = self.add_stream(info)
         start_us = group[0].start_us
@@ -164,7 +165,7 @@ class Draft:
             series.number,
             (info.patient, info.id),
             RECORDS_KEY,
-            packing.pack_wave(group),
+            packing.pack_wave(group, coded),
             packing.WAVE_SCHEMA,
             first_index=group[0].first_index,
             n=sum(block.counts.size for block in group),

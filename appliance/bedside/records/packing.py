@@ -21,7 +21,7 @@ from bedside.core.codes import StreamKind
 from bedside.core.errors import StoreError
 from bedside.core.events import Event
 from bedside.core.ports import Patient
-from bedside.core.samples import Block, StreamInfo
+from bedside.core.samples import Block, Counts, StreamInfo
 from bedside.records import codec
 
 WAVE_SCHEMA = 1
@@ -50,8 +50,15 @@ _DICTIONARY = (
 )
 
 
-def pack_wave(blocks: Sequence[Block]) -> bytes:
+def counts_of(blocks: Sequence[Block]) -> Counts:
+    """All counts of blocks that go into one row."""
+    return np.concatenate([block.counts for block in blocks]) if len(blocks) > 1 else blocks[0].counts
+
+
+def pack_wave(blocks: Sequence[Block], coded: bytes | None = None) -> bytes:
     """Blocks of one stream (each with at least one sample) in the order given.
+
+    `coded`: what `codec` makes of `counts_of(blocks)`, where that is known already.
 
     Index and time of the first are not in it: they stand in the row's clear columns and its binding.
     """
@@ -71,8 +78,7 @@ def pack_wave(blocks: Sequence[Block]) -> bytes:
             _put_signed(out, block.uncertainty_us)
         index, end_us = block.first_index + block.counts.size, block.end_us
         rate_hz, uncertainty_us = block.rate_hz, block.uncertainty_us
-    counts = np.concatenate([block.counts for block in blocks])
-    return bytes(out) + codec.encode(counts)
+    return bytes(out) + (codec.encode(counts_of(blocks)) if coded is None else coded)
 
 
 def unpack_wave(data: bytes, info: StreamInfo, n_samples: int, index: int, end_us: int) -> list[Block]:
