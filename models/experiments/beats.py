@@ -10,7 +10,10 @@ then trains float heads on the folds of `bedside train beats` and prints gross a
     hurried      V beats only with their own intervals
     unthinned    no recordings with the calm stretches cut out
     recordings   no beat times of other people
-    trees        gradient boosting on the same numbers in place of the perceptrons (needs scikit-learn)
+    perceptrons  bagged perceptrons alone (committed before), without trees and without a student
+    trees        gradient boosting alone
+    teachers     the mean of both: too large for the box
+    students     both heads learn that mean (committed for S alone)
     lookahead    opinions that know the whole recording: what revising a class later could give at most
     shuffled     labels shuffled among the training beats: what chance gives
 """
@@ -27,13 +30,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bedside.models import corpus, intervals, train
+from bedside.models import corpus, distil, intervals, lessons, train
 from bedside.models.opinion import Opinions
 from bedside.models.scoring import Counts, count, folds, interval
 
 Floats = npt.NDArray[np.float64]
 say = print  # a command of our own, not the product's
-VARIANTS = ("committed", "alone", "hurried", "unthinned", "recordings", "trees", "lookahead", "shuffled")
+VARIANTS = (
+    "committed", "alone", "hurried", "unthinned", "recordings", "perceptrons", "trees", "teachers", "students",
+    "lookahead", "shuffled",
+)  # fmt: skip
 
 
 def read(data: Path, cache: Path | None) -> tuple[corpus.Corpus, tuple[intervals.Rhythm, ...]]:
@@ -56,29 +62,49 @@ def opinions(logits: Floats, lead: corpus.Lead, passes: int) -> Floats:
     return moved
 
 
-def trees(material: train.Material, use: npt.NDArray[np.bool_], seed: int) -> list[Any]:
-    """Gradient boosting for both questions; the threshold lies where both errors weigh the same."""
-    from sklearn.ensemble import (
-        HistGradientBoostingClassifier,
-    )
-
-    models = []
-    for plan in train.plans():
-        rng = np.random.default_rng(seed)
-        lesson = train._lesson(material.table, use, plan, plan.recipe.others_max, rng)
-        model = HistGradientBoostingClassifier(max_iter=200, learning_rate=0.06, max_leaf_nodes=15, random_state=seed)
-        model.fit(lesson.rows[:, plan.columns], lesson.truth, sample_weight=np.sqrt(np.maximum(lesson.stands_for, 1)))
-        models.append((model, plan.columns))
-    return models
+V_TREES, S_TREES = distil.TreesPlan(0.3, whole_lesson=True), distil.TreesPlan(1.0, whole_lesson=False)
 
 
-def logits_of(variant: str, material: train.Material, seen: npt.NDArray[np.bool_], seed: int) -> Any:
+def plans() -> tuple[lessons.HeadPlan, ...]:
+    """As committed, with trees beside the perceptrons of both heads."""
+    v, s = lessons.plans()
+    return replace(v, trees=V_TREES), replace(s, trees=S_TREES)
+
+
+def trees(material: lessons.Material, use: npt.NDArray[np.bool_], seed: int) -> list[distil.Teacher]:
+    """Gradient boosting for both questions."""
+    return [train.teachers(material, use, plan, seed)[0][-1] for plan in plans()]
+
+
+def teachers(material: lessons.Material, use: npt.NDArray[np.bool_], seed: int) -> list[distil.Teacher]:
+    """The mean opinions of perceptrons and trees."""
+    return [distil.mean_opinion(*train.teachers(material, use, plan, seed)) for plan in plans()]
+
+
+def students(material: lessons.Material, use: npt.NDArray[np.bool_], seed: int) -> list[distil.Teacher]:
+    """What two students make of them."""
+    rows = lessons.shown(material.table, use, seed)
+    return [
+        distil.student(rows, teacher, plan.columns, distil.StudentPlan(), seed + number).logits
+        for number, (plan, teacher) in enumerate(zip(plans(), teachers(material, use, seed), strict=True))
+    ]
+
+
+def perceptrons(material: lessons.Material, use: npt.NDArray[np.bool_], seed: int) -> list[distil.Teacher]:
+    """Bagged perceptrons alone, one seed, as they were committed before."""
+    return [train.net(material, use, plan, seed).logits for plan in lessons.plans()]
+
+
+def logits_of(variant: str, material: lessons.Material, seen: npt.NDArray[np.bool_], seed: int) -> Any:
     """A function from rows to both logits, by a model of `variant` that saw only `seen`."""
-    if variant == "trees":
-        models = trees(material, seen, seed)
-        return lambda rows: [model.decision_function(rows[:, columns]) for model, columns in models]
+    if variant in MAKERS:
+        made = MAKERS[variant](material, seen, seed)
+        return lambda rows: [one(rows) for one in made]
     heads = train.train_heads(material, seen, seed)
     return lambda rows: [head.logits(rows) for head in heads]
+
+
+MAKERS = {"trees": trees, "teachers": teachers, "students": students, "perceptrons": perceptrons}
 
 
 def main() -> None:
@@ -90,7 +116,7 @@ def main() -> None:
     parser.add_argument("variants", nargs="*", choices=[*VARIANTS, []], default=["committed"])
     asked = parser.parse_args()
     data, rhythms = read(asked.data, asked.cache)
-    table = train.Table.of(data)
+    table = lessons.Table.of(data)
     dealt = folds(train._burden(data), train.N_FOLDS)
     for variant in asked.variants:
         began_s = time.process_time()
@@ -108,7 +134,7 @@ def main() -> None:
 def judge(
     variant: str,
     data: corpus.Corpus,
-    table: train.Table,
+    table: lessons.Table,
     rhythms: tuple[intervals.Rhythm, ...],
     dealt: tuple[tuple[str, ...], ...],
     seed: int,
@@ -116,11 +142,11 @@ def judge(
     """Counts of each main lead by a model that did not see its patient."""
     if variant == "shuffled":
         table = replace(table, labels=np.random.default_rng(seed).permutation(table.labels))
-    material = train.Material.of(table, () if variant == "recordings" else rhythms)
+    material = lessons.Material.of(table, () if variant == "recordings" else rhythms)
     if variant in {"unthinned", "recordings"}:
         kept = tuple(one for one in material.rhythms if not one.name.startswith("thinned"))
-        material = train.Material(table, kept)
-    train.UNHURRIED_SHARE = 0.0 if variant == "hurried" else 0.5  # type: ignore[misc]
+        material = lessons.Material(table, kept)
+    lessons.UNHURRIED_SHARE = 0.0 if variant == "hurried" else 0.5  # type: ignore[misc]
     counts: dict[str, dict[str, Counts]] = {}
     for number, held in enumerate(dealt):
         seen = ~np.isin(table.patient, [table.patients.index(patient) for patient in held])

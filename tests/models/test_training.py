@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from bedside.core.errors import SetupError
 from bedside.models import cards, cli, corpus, network, shipped
 from bedside.models.features import NAMES
+from bedside.models.lessons import plans
 from bedside.models.scoring import Counts, best_threshold, count, folds, interval
-from bedside.models.train import called, figures, plans
+from bedside.models.train import called, figures
 
 positions = st.lists(st.integers(0, 3000), unique=True, max_size=40).map(
     lambda at: np.array(sorted(at), dtype=np.int64)

@@ -60,6 +60,18 @@ class Head:
         return (hidden @ self.w2 + self.b2 - self.threshold).astype(np.float64)
 
 
+def together(heads: tuple[Head, ...]) -> Head:
+    """The mean of several heads, again one hidden layer."""
+    n = len(heads)
+    return Head(
+        np.concatenate([head.w1 for head in heads], axis=1),
+        np.concatenate([head.b1 for head in heads]),
+        np.concatenate([head.w2 for head in heads]) / np.float32(n),
+        sum(head.b2 for head in heads) / n,
+        sum(head.threshold for head in heads) / n,
+    )
+
+
 def standard(rows: Int8s) -> tuple[Singles, Singles]:
     """Middle and spread of each column, the spread of a normal one."""
     middle = np.median(rows.astype(np.float32), axis=0)
@@ -172,10 +184,11 @@ def _gradients(
 
 
 def require() -> None:
-    """Raises `SetupError` when TensorFlow is not installed."""
-    if importlib.util.find_spec("tensorflow") is None:
+    """Raises `SetupError` when TensorFlow or scikit-learn is not installed."""
+    missing = [name for name in ("tensorflow", "sklearn") if importlib.util.find_spec(name) is None]
+    if missing:
         raise SetupError(
-            "training needs TensorFlow, which the appliance does not have",
+            f"training needs TensorFlow and scikit-learn, which the appliance does not have (no {missing[0]})",
             hint="pip install 'bedside[train,recordings]'",
         )
 

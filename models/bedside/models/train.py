@@ -19,9 +19,10 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bedside.models import augment, calibration, cards, corpus, intervals, network, opinion, present
+from bedside.models import calibration, cards, corpus, distil, intervals, network, opinion, present
 from bedside.models.features import NAMES, Int8s
 from bedside.models.inference import Entry, Model
+from bedside.models.lessons import HeadPlan, Material, Table, lesson_of, plans, shown, whole
 from bedside.models.outputs import outputs_digest
 from bedside.models.scoring import Counts, count, folds, interval
 
@@ -32,161 +33,46 @@ Labels: TypeAlias = npt.NDArray[np.str_]
 SEED: Final = 20260101
 N_FOLDS: Final = 6
 CALIBRATION_ROWS: Final = 2000
-RHYTHM_OTHERS_MAX: Final = 250  # N beats taken of each recording of beat times
-UNHURRIED_SHARE: Final = 0.5  # of the V beats, shown again with the interval of another beat
-FIRST_RHYTHM: Final = 1_000_000  # their patients' numbers start here
-S_COLUMNS: Final = (
-    "calm_", "rr_scatter", "experience", "qrs_correlation", "window_correlation", "qrs_distance", "p_",
-    "log_amplitude", "width",
-)  # fmt: skip
-"""Beginnings of the inputs that the S head may use: how early against slow references, only while the rhythm is
-calm (in atrial fibrillation every beat looks early), and how much the shape is the usual one. Given all
-inputs it learns the rhythms of the few patients with many S beats by heart."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeadPlan:
-    """A head's question: `symbol` against the other classes of `classes`; all else is left out of training."""
-
-    symbol: str
-    classes: str
-    columns: npt.NDArray[np.bool_]
-    recipe: network.Recipe
-
-
-def plans() -> tuple[HeadPlan, ...]:
-    """V against all but fusion beats; S against N."""
-    everything = np.ones(len(NAMES), dtype=np.bool_)
-    slow = np.array([name.startswith(S_COLUMNS) for name in NAMES])
-    return (
-        HeadPlan("V", "NSV", everything, network.Recipe(members=16, hidden=8, temper=1.0, others_max=4000)),
-        HeadPlan("S", "NS", slow, network.Recipe(members=12, hidden=12, others_max=2000)),
-    )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Table:
-    """All leads of a corpus, row by row."""
-
-    rows: Int8s
-    labels: Labels
-    patient: npt.NDArray[np.int64]  # index into `patients`
-    lead: npt.NDArray[np.int64]
-    judged: npt.NDArray[np.bool_]
-    main: npt.NDArray[np.bool_]
-    patients: tuple[str, ...]
-    rr_s: npt.NDArray[np.float64]
-
-    @classmethod
-    def of(cls, data: corpus.Corpus) -> Table:
-        patients, leads = data.patients, data.leads
-        return cls(
-            np.concatenate([lead.rows for lead in leads]),
-            np.concatenate([lead.labels for lead in leads]),
-            np.concatenate([np.full(lead.labels.size, patients.index(lead.patient)) for lead in leads]),
-            np.concatenate([np.full(lead.labels.size, i) for i, lead in enumerate(leads)]),
-            np.concatenate([lead.judged for lead in leads]),
-            np.concatenate([np.full(lead.labels.size, lead.main) for lead in leads]),
-            patients,
-            np.concatenate([lead.rr_s for lead in leads]),
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Material:
-    """Everything that a model may be made from."""
-
-    table: Table
-    rhythms: tuple[intervals.Rhythm, ...]
-    thinned: Thinned | None = None
-
-    @classmethod
-    def of(cls, table: Table, rhythms: tuple[intervals.Rhythm, ...]) -> Material:
-        return cls(table, rhythms, thinned_leads(table))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Thinned:
-    """N and S beats of main leads whose calm stretches were cut out."""
-
-    rows: Int8s
-    truth: npt.NDArray[np.bool_]
-    patient: npt.NDArray[np.int64]
-
-
-def thinned_leads(table: Table) -> Thinned | None:
-    """The main leads with many S beats, with most of their N beats cut out."""
-    odd = augment.odd_shapes(table.rows)
-    rows, truth, patients = [], [], []
-    for lead in np.unique(table.lead[table.main]):
-        mine = np.flatnonzero(table.lead == lead)
-        found = augment.thinned(table.rr_s[mine], table.labels[mine], odd[mine])
-        if found is None:
-            continue
-        at = mine[found.at]
-        asked = table.judged[at] & np.isin(table.labels[at], ["N", "S"])
-        changed = table.rows[at[asked]].copy()
-        changed[:, : found.rows.shape[1]] = found.rows[asked]
-        rows.append(changed)
-        truth.append(table.labels[at[asked]] == "S")
-        patients.append(table.patient[at[asked]])
-    return Thinned(np.concatenate(rows), np.concatenate(truth), np.concatenate(patients)) if rows else None
+NET_SEEDS_APART: Final = 77
 
 
 def train_heads(material: Material, use: npt.NDArray[np.bool_], seed: int) -> tuple[network.Head, ...]:
-    """Both heads, on the table's rows in `use`, the S head on others' intervals too."""
-    heads = []
-    for plan in plans():
-        rng = np.random.default_rng(seed)
-        lesson = _lesson(material.table, use, plan, plan.recipe.others_max, rng)
-        if plan.symbol == "V":
-            lesson = _with_unhurried(lesson, material.table, rng)
-        else:
-            lesson = _with_others(lesson, material, use, rng)
-        heads.append(network.train_head(lesson, plan.columns, plan.recipe, seed))
-    return tuple(heads)
+    """Both heads, on the table's rows in `use`: the mean of perceptrons, or the student of them and of trees."""
+    return tuple(_head(material, use, plan, seed) for plan in plans())
 
 
-def _lesson(
-    table: Table, use: npt.NDArray[np.bool_], plan: HeadPlan, others_max: int, rng: np.random.Generator
-) -> network.Lesson:
-    """Rows of the plan's classes; a lead gives at most `others_max` negatives, which then stand for all of its."""
-    take = use & table.judged & np.isin(table.labels, list(plan.classes))
-    stands_for = np.where(table.main, 1.0, 0.0)
-    for lead in np.unique(table.lead[take]):
-        others = np.flatnonzero(take & (table.lead == lead) & (table.labels != plan.symbol))
-        if others.size > others_max:
-            take[rng.choice(others, others.size - others_max, replace=False)] = False
-            stands_for[others] *= others.size / others_max
-    at = np.flatnonzero(take)
-    return network.Lesson(table.rows[at], table.labels[at] == plan.symbol, table.patient[at], stands_for[at], at)
+def _head(material: Material, use: npt.NDArray[np.bool_], plan: HeadPlan, seed: int) -> network.Head:
+    if plan.student is None:
+        return network.together(nets(material, use, plan, seed))
+    teacher = distil.mean_opinion(*teachers(material, use, plan, seed))
+    return distil.student(shown(material.table, use, seed), teacher, plan.columns, plan.student, seed + 1)
 
 
-def _with_unhurried(lesson: network.Lesson, table: Table, rng: np.random.Generator) -> network.Lesson:
-    """V beats once more that do not come early."""
-    lead = table.lead[lesson.at]
-    rows, at = augment.unhurried(lesson.rows, lesson.truth, lead, UNHURRIED_SHARE, rng)
-    return lesson.followed_by(rows, np.ones(at.size, dtype=np.bool_), lesson.patients[at])
+def teachers(
+    material: Material, use: npt.NDArray[np.bool_], plan: HeadPlan, seed: int
+) -> tuple[tuple[distil.Teacher, ...], tuple[float, ...]]:
+    """Perceptrons and trees, and their shares: all perceptrons together weigh as much as the trees."""
+    several: list[distil.Teacher] = [head.logits for head in nets(material, use, plan, seed)]
+    if plan.trees is None:
+        return tuple(several), (1.0,) * plan.nets
+    rng = np.random.default_rng(seed)
+    lesson = lesson_of(material.table, use, plan, plan.recipe.others_max, rng)
+    if plan.trees.whole_lesson:
+        lesson = whole(lesson, material, use, plan, rng)
+    grown = distil.trees(lesson, plan.columns, plan.trees, seed)
+    return (*several, grown), (*[1.0 / plan.nets] * plan.nets, 1.0)
 
 
-def _with_others(
-    lesson: network.Lesson, material: Material, use: npt.NDArray[np.bool_], rng: np.random.Generator
-) -> network.Lesson:
-    """Thinned leads and others' intervals behind. The shape that intervals lack is borrowed from N beats of the
-    lesson, for S and N alike."""
-    shapes = lesson.rows[~lesson.truth]
-    if material.thinned is not None:
-        thin = material.thinned
-        mine = np.isin(thin.patient, np.unique(material.table.patient[use]))
-        lesson = lesson.followed_by(thin.rows[mine], thin.truth[mine], thin.patient[mine])
-    for number, rhythm in enumerate(material.rhythms):
-        s, n = np.flatnonzero(rhythm.labels == "S"), np.flatnonzero(rhythm.labels == "N")
-        pick = np.concatenate([s, rng.choice(n, min(n.size, RHYTHM_OTHERS_MAX), replace=False)])
-        borrowed = shapes[rng.integers(0, shapes.shape[0], pick.size)].copy()
-        borrowed[:, : rhythm.rows.shape[1]] = rhythm.rows[pick]
-        patients = np.full(pick.size, FIRST_RHYTHM + number)
-        lesson = lesson.followed_by(borrowed, rhythm.labels[pick] == "S", patients)
-    return lesson
+def nets(material: Material, use: npt.NDArray[np.bool_], plan: HeadPlan, seed: int) -> tuple[network.Head, ...]:
+    """The head's bagged perceptrons."""
+    return tuple(net(material, use, plan, seed + NET_SEEDS_APART * number) for number in range(plan.nets))
+
+
+def net(material: Material, use: npt.NDArray[np.bool_], plan: HeadPlan, seed: int) -> network.Head:
+    """A head of bagged perceptrons by itself."""
+    rng = np.random.default_rng(seed)
+    lesson = whole(lesson_of(material.table, use, plan, plan.recipe.others_max, rng), material, use, plan, rng)
+    return network.train_head(lesson, plan.columns, plan.recipe, seed)
 
 
 def made(material: Material, use: npt.NDArray[np.bool_], seed: int) -> tuple[tuple[network.Head, ...], bytes]:
@@ -310,7 +196,7 @@ def train_beats(folder: Path, out: Path, say: Say, seed: int = SEED) -> dict[str
         "sha256": model.digest,
         "size_bytes": len(content),
         "seed": seed,
-        "recipe": {plan.symbol: asdict(plan.recipe) for plan in plans()},
+        "recipe": {plan.symbol: _recipe(plan) for plan in plans()},
         "inputs": len(NAMES),
         "runtime": model.runtime,
         "data": {
@@ -330,6 +216,11 @@ def train_beats(folder: Path, out: Path, say: Say, seed: int = SEED) -> dict[str
     }
     write(out, content, facts, model)
     return facts
+
+
+def _recipe(plan: HeadPlan) -> dict[str, Any]:
+    parts = {"trees": plan.trees, "student": plan.student}
+    return asdict(plan.recipe) | {"nets": plan.nets} | {name: asdict(one) for name, one in parts.items() if one}
 
 
 def figures(judged: tuple[Judged, ...], seed: int) -> dict[str, Any]:
