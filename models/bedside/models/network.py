@@ -210,32 +210,25 @@ def int8_model(heads: tuple[Head, ...], sample: Int8s) -> bytes:
     """One TensorFlow Lite file of all heads side by side: int8 (1, n_inputs) in, int8 (1, heads) logits out.
 
     Post-training quantisation, calibrated on `sample` (rows of recordings) and the two ends of the input,
-    which fix its scale at 1/32. Weights per tensor; hidden units are first balanced between the layers.
+    which fix its scale at 1/32. Weights per tensor, each head's its own, for a head with large weights would leave few
+    steps to the other's; hidden units are first balanced between the layers.
     """
     tf = tensorflow(0)
-    w1 = np.concatenate([head.w1 for head in heads], axis=1) / INPUT_SCALE
-    b1 = np.concatenate([head.b1 for head in heads])
-    w2 = np.zeros((w1.shape[1], len(heads)), dtype=np.float32)
-    start = 0
-    for column, head in enumerate(heads):
-        w2[start : start + head.w2.size, column] = head.w2
-        start += head.w2.size
-    # relu(c x) = c relu(x): give every hidden unit the same largest weight, the second layer takes the factor.
-    factor = np.sqrt(np.abs(w2).max(axis=1) / np.maximum(np.abs(w1).max(axis=0), 1e-9)).astype(np.float32)
-    factor = np.maximum(factor, 1e-6)
-    w1, b1, w2 = w1 * factor, b1 * factor, w2 / factor[:, np.newaxis]
-    b2 = np.array([head.b2 - head.threshold for head in heads], dtype=np.float32)
+    branches = [_balanced(head) for head in heads]
 
-    @tf.function(input_signature=[tf.TensorSpec([1, w1.shape[0]], tf.float32)])  # type: ignore[untyped-decorator, unused-ignore]
+    @tf.function(input_signature=[tf.TensorSpec([1, sample.shape[1]], tf.float32)])  # type: ignore[untyped-decorator, unused-ignore]
     def forward(x: Any) -> Any:
-        hidden = tf.nn.relu(tf.matmul(x, tf.constant(w1.astype(np.float32))) + b1)
-        return tf.matmul(hidden, tf.constant(w2.astype(np.float32))) + b2
+        logits = []
+        for w1, b1, w2, b2 in branches:
+            hidden = tf.nn.relu(tf.matmul(x, tf.constant(w1)) + b1)
+            logits.append(tf.matmul(hidden, tf.constant(w2)) + b2)
+        return tf.concat(logits, axis=1)
 
-    ends = np.zeros((2, sample.shape[1]), dtype=np.int16)
-    ends[0, 0], ends[1, 0] = -INPUT_STEPS - 1, INPUT_STEPS
     # Beyond +-8 a logit's size decides nothing: leaving such rows out keeps the output's step small.
     near = np.abs(np.stack([head.logits(sample) for head in heads], axis=1)).max(axis=1) < LOGIT_MAX
     sample = sample[near] if near.any() else sample
+    ends = sample[[0, 0]].astype(np.int16)  # of a beat like others: an invented one would stretch the output's step
+    ends[0, 0], ends[1, 0] = -INPUT_STEPS - 1, INPUT_STEPS
     rows = np.concatenate([sample.astype(np.int16), ends]).astype(np.float32) * np.float32(INPUT_SCALE)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([forward.get_concrete_function()], forward)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -247,3 +240,13 @@ def int8_model(heads: tuple[Head, ...], sample: Int8s) -> bytes:
         warnings.simplefilter("ignore", UserWarning)  # "statistics were expected": they come from the sample
         content: bytes = converter.convert()
     return content
+
+
+def _balanced(head: Head) -> tuple[Singles, Singles, Singles, Singles]:
+    """Both layers of a head, w2 as a column: relu(c x) = c relu(x), so every hidden unit is given the same largest
+    weight and the second layer takes the factor."""
+    w1, w2 = head.w1 / np.float32(INPUT_SCALE), head.w2[:, np.newaxis]
+    factor = np.sqrt(np.abs(w2).max(axis=1) / np.maximum(np.abs(w1).max(axis=0), 1e-9)).astype(np.float32)
+    factor = np.maximum(factor, 1e-6)
+    offset = np.array([head.b2 - head.threshold], dtype=np.float32)
+    return (w1 * factor).astype(np.float32), head.b1 * factor, (w2 / factor[:, np.newaxis]).astype(np.float32), offset
