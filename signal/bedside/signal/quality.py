@@ -49,7 +49,7 @@ STEEP_SHARE = 0.5  # of the wave's steepest slope: a beat by the second detector
 APART = 50  # samples (0.2 s): slopes nearer than that are one beat
 NEAR = 38  # samples (0.15 s): the two detectors mean the same beat
 DOUBT = 0.0  # below this the line is sure already, and the second detector is not asked
-REJECT = 3.0  # ln(odds) of noise from which a second is rejected
+REJECT = 3.5  # ln(odds) of noise from which a second is rejected
 ROUGH = 0.34  # energy of the second difference as a share of the first's: muscle lies above, motion below
 
 _MIDDLE = KNOWN // 4
