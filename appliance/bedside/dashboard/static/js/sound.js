@@ -130,6 +130,7 @@ export class BrowserSound {
     const state = !this.on ? "off" : this.blocked ? "blocked" : "on";
     const text = { off: "Sound here: off", blocked: "Sound blocked: press", on: "Sound here" }[state];
     this.button.dataset.state = state;
+    this.button.setAttribute("aria-label", text);
     this.button.setAttribute("aria-pressed", String(state === "on"));
     this.button.title = { off: "Let this browser sound alarms too. The box sounds in any case", blocked: "The browser lets no page sound before it is touched: press once. Until then this screen is silent", on: "This browser sounds alarms. Press to silence it; the box goes on" }[state];
     put(this.words, text);
