@@ -82,6 +82,19 @@ def test_five_percent_of_faked_windows_are_found_in_nineteen_epochs_of_twenty() 
     assert failures(offered(tree, beacon), model)[0] > 0
 
 
+def test_one_step_of_another_machines_kernels_holds_and_two_do_not() -> None:
+    for step, failed in ((0, 0), (1, 0), (2, CHALLENGES)):
+
+        def other(digest: bytes, inputs: bytes, step: int = step) -> bytes | None:
+            outputs = model(digest, inputs)
+            assert outputs is not None
+            return bytes((value + step) % 256 if value not in (127, 126) else value - step for value in outputs)
+
+        tree = WorkTree.over(honest(n) for n in range(WORK_SLOTS))
+        assert failures(offered(tree), other)[0] == failed
+    assert failures(offered(tree), lambda _, __: b"short")[0] == CHALLENGES
+
+
 def test_without_doing_the_work_again_faked_windows_pass() -> None:
     """Negative control: proofs alone say that bytes were committed, not that a model made them."""
     tree = WorkTree.over(faked(n) for n in range(WORK_SLOTS))

@@ -126,7 +126,7 @@ async def work(world: Site, epochs: float, *, fake: float = 0.0, every_s: float 
         inputs = rows[n % len(rows)]
         outputs = MODEL.run(inputs.reshape(1, -1))[0]
         if (n * 37 % 100) < 100 * fake:
-            outputs = outputs ^ 1
+            outputs = outputs ^ 4
         world.sender.commit_work(bytes.fromhex(MODEL.digest), inputs.tobytes(), outputs.tobytes())
         n += 1
         await asyncio.sleep(every_s)
@@ -177,7 +177,7 @@ def test_with_an_auditor_that_does_not_do_the_work_again_the_same_fakes_are_paid
         def __call__(self, digest: bytes, inputs: bytes) -> bytes:
             self.asked += 1
             outputs = MODEL.run(np.frombuffer(inputs, np.int8).reshape(1, -1))[0]
-            made: bytes = (outputs ^ 1).tobytes()
+            made: bytes = (outputs ^ 4).tobytes()
             return made
 
     async def main() -> None:
