@@ -176,8 +176,7 @@ def _holds(work: bytes, rerun: Rerun) -> bool:
 
 def _within(one: bytes, other: bytes) -> bool:
     """Whether two int8 tensors are of one size and nowhere more than `STEPS_MAX` apart."""
-    signed = "b"
-    pairs = zip(memoryview(one).cast(signed), memoryview(other).cast(signed), strict=False)
+    pairs = zip(memoryview(one).cast("b"), memoryview(other).cast("b"), strict=False)
     return len(one) == len(other) and all(abs(a - b) <= STEPS_MAX for a, b in pairs)
 
 
