@@ -128,7 +128,7 @@ def test_fast_vt_is_not_also_told_as_an_extreme_tachycardia_and_says_so() -> Non
     scene.beats(BeatClass.N, 40, 0.8)
     assert scene.one("ventricular_tachycardia").state is LATCHED
     assert scene.alarms("extreme_tachycardia") == []
-    assert "ventricular_tachycardia outranks it" in {one.reason for one in scene.suppressed("extreme_tachycardia")}
+    assert "ventricular tachycardia outranks it" in {one.reason for one in scene.suppressed("extreme_tachycardia")}
     assert scene.suppressed("extreme_tachycardia")[-1].end_us is not None
 
 

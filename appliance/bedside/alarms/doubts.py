@@ -96,9 +96,9 @@ class Doubts:
             return "a cuff measures: the pulse below it is lost for a minute at most"
         for other in tracks:
             if self._outranks(other.condition, condition) and self._holds(other, condition):
-                return f"{other.condition.kind} outranks it"
+                return f"{other.condition.kind.replace('_', ' ')} outranks it"
             if other.condition.kind in condition.held_by and self._says_it(other, track):
-                return f"{other.condition.kind} already says so"
+                return f"{other.condition.kind.replace('_', ' ')} already says so"
         return None
 
     def _says_it(self, cause: Track, track: Track) -> bool:

@@ -5,6 +5,22 @@ export const LISTED = ["alarm", "rhythm", "quality", "link", "gap", "suppression
 const KEPT = 400;
 const LINK_TEXT = { searching: "Searching for the wearable", connecting: "Connecting", up: "Link up", lost: "Link lost", stopped: "Link stopped", resting: "Waits for the next measurement" };
 const PASSING = new Set(["searching", "connecting", "resting"]); // steps on the way to a link: the sign in the head shows them
+const WORKING = new Set(["qrs_shape", "beat_retracted", "wearable_beats", "wearable_clock"]); // for the box's own reckoning, not for people
+const FINDING_TEXT = {
+  analysis_restarted: "Analysis began anew",
+  back_fill: "Fetched from the wearable's memory",
+  battery_night: "Battery will not last the night",
+  couplet: "Couplet of ventricular beats",
+  hrv: "Heart rate variability",
+  lead_switched: "Another lead is analysed",
+  model_failed: "Beat model failed: rules go on",
+  pacing_not_judged: "Pacing cannot be judged",
+  rhythm_disagreement: "Rules and model disagree on the rhythm",
+  rhythm_model_failed: "Rhythm model failed: rules go on",
+  rhythm_opinion: "Rhythm model",
+  samples_dropped: "Samples dropped: too many at once",
+  stream_refused: "Stream not taken",
+};
 const CAUSES = { link_lost: "link lost", packets_lost: "packets lost", malformed_packet: "packet not readable", clock_reset: "wearable's clock set back", restart: "restart" };
 
 export class EventList {
@@ -34,11 +50,25 @@ export class EventList {
     const rows = [];
     for (const event of this.byId.values()) {
       if (event.type === "alarm") alarms.set(event.alarm, newer(alarms.get(event.alarm), event));
-      else if (!superseded.has(event.id) && !(event.type === "link" && PASSING.has(event.state))) rows.push(row(event));
+      else if (!superseded.has(event.id) && !passing(event)) rows.push(row(event));
     }
     for (const alarm of alarms.values()) rows.push(alarmRow(alarm));
     return rows.sort((a, b) => b.timeMs - a.timeMs || (a.key < b.key ? 1 : -1));
   }
+}
+
+function passing(event) {
+  return (event.type === "link" && PASSING.has(event.state)) || (event.type === "finding" && WORKING.has(event.kind));
+}
+
+function findingTitle(event) {
+  const says = event.evidence?.says;
+  const words = FINDING_TEXT[event.kind] ?? capital(event.kind.replaceAll("_", " "));
+  return event.kind === "rhythm_opinion" && says ? `${words}: ${says}` : words;
+}
+
+function capital(words) {
+  return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
 function newer(one, other) {
@@ -90,7 +120,7 @@ function row(event) {
   if (event.type === "gap") return { ...base, title: `${event.n_samples} samples missing`, note: CAUSES[event.cause] ?? event.cause };
   if (event.type === "suppression") return { ...base, title: `Not raised: ${event.kind.replaceAll("_", " ")}`, note: event.reason.replaceAll("_", " ") };
   if (event.kind === "lead_character") return { ...base, title: leadText(base.evidence), note: `QRS ${base.evidence.qrs_mv} mV` };
-  return { ...base, title: event.kind.replaceAll("_", " "), note: event.end_us === null ? "" : note };
+  return { ...base, title: findingTitle(event), note: event.end_us === null ? "" : note };
 }
 
 export function timeText(ms, nowMs) {

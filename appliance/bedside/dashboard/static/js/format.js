@@ -33,6 +33,9 @@ export const REASON_TEXT = {
   no_p_wave: "No P wave",
   no_t_end: "T end not seen",
   cannot_judge: "Cannot judge",
+  two_clocks: "Two wearables' clocks",
+  no_pulse: "No pulse found",
+  irregular: "Irregular",
 };
 export const BEAT_TEXT = { N: "normal", S: "supraventricular", V: "ventricular", F: "fusion", Q: "not judged" };
 const UNIT_TEXT = { "/min": "/min", "%": "%", Cel: "°C", mV: "mV", "mm[Hg]": "mmHg" };
