@@ -7,7 +7,7 @@ DATA ?= ../shared/data
 WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-versions test-long test-vm lint evaluate train arm64 bench golden lock clean
+.PHONY: evaluate-beats help run test test-versions test-long test-vm lint evaluate train arm64 bench golden lock clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
@@ -36,6 +36,9 @@ lint: $(VENV)/test.stamp ## style, types, and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+evaluate-beats: $(VENV)/test.stamp
+	$(BIN)/bedside evaluate beats $(DATA)/mitdb --write
 
 evaluate: $(VENV)/test.stamp ## score the live path on annotated recordings: DATA=DIR (default ../shared/data)
 	$(BIN)/bedside evaluate beats $(DATA)/mitdb --write

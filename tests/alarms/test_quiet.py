@@ -18,16 +18,17 @@ from bedside.core.samples import LinkState
 
 pytestmark = pytest.mark.requirement("ALM-002")
 LETHAL = ["apnea", "asystole", "desaturation", "ventricular_fibrillation", "ventricular_tachycardia"]
+NEVER_OFF = sorted([*LETHAL, "patient_call"])
 
 
 def word(scene: Scene, reason: str = "at X-ray", seconds: float = 600) -> Act:
     return act("Nurse Joy", reason, seconds, scene.now_us(), least_s=1, most_s=3600)
 
 
-def test_the_lethal_are_the_five_that_nobody_may_turn_off() -> None:
+def test_nobody_may_turn_off_the_five_lethal_ones_and_the_patients_own_call() -> None:
     table = default_table()
-    assert sorted(kind for kind, row in table.conditions.items() if lethal(row)) == LETHAL
-    for kind in LETHAL:
+    assert sorted(kind for kind, row in table.conditions.items() if lethal(row)) == NEVER_OFF
+    for kind in NEVER_OFF:
         with pytest.raises(ValueError, match="nobody may turn this alarm off"):
             may_be_off(kind, table)
         whole = Quiet(

@@ -1,6 +1,6 @@
 """What a person has switched off for one patient, by name, for a time: single alarms, or in standby all but the lethal.
 
-Asystole, VF, VT, apnoea and desaturation (`can_be_off = false` of the table) go through both. Whatever is held back
+Asystole, VF, VT, apnoea, desaturation and the patient's own call (`can_be_off = false` of the table) go through both. Whatever is held back
 becomes a `Suppression` with the sentence of here, so that it stands in the review queue. Pure.
 """
 
