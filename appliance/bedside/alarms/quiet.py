@@ -1,7 +1,8 @@
 """What a person has switched off for one patient, by name, for a time: single alarms, or in standby all but the lethal.
 
-Asystole, VF, VT, apnoea, desaturation and the patient's own call (`can_be_off = false` of the table) go through both. Whatever is held back
-becomes a `Suppression` with the sentence of here, so that it stands in the review queue. Pure.
+Asystole, VF, VT, apnoea, desaturation and the patient's own call (`can_be_off = false` of the table) go through
+both. Whatever is held back becomes a `Suppression` with the sentence of here, so that it stands in the review queue.
+Pure.
 """
 
 from __future__ import annotations
