@@ -152,6 +152,27 @@ def test_a_p_wave_at_a_fixed_place_shows_in_the_numbers() -> None:
     assert with_p["p_over_noise"] > without["p_over_noise"] + 1
 
 
+def test_the_average_beat_is_read_for_its_waves_and_each_beat_held_against_its_p_wave() -> None:
+    steady = np.full(40, 0.8)
+    with_p, without = named(paced_out(steady)), named(paced_out(steady, p_mv=0.0))
+    assert with_p["p_seen"] == 1.0
+    assert without["p_seen"] < 1.0
+    assert with_p["p_votes"] > 0.8 > without["p_votes"]
+    assert with_p["p_alike"] > 0.8
+    assert with_p["p_missing"] < 0.1
+    assert 0.12 < with_p["pr"] < 0.24
+
+
+def test_early_beats_are_counted_where_they_lie_and_a_slow_drift_has_none() -> None:
+    early = np.full(40, 0.8)
+    early[[8, 18, 28]], early[[9, 19, 29]] = 0.5, 1.1
+    drift = np.linspace(0.6, 1.1, 40)
+    some, none = named(paced_out(early)), named(paced_out(drift))
+    assert some["early_beats"] == some["early_paused"] == 3.0
+    assert none["early_beats"] == none["early_paused"] == 0.0
+    assert named(paced_out(np.full(40, 1.4)))["slow_share"] == 1.0
+
+
 def test_generated_fibrillation_is_likelier_than_generated_sinus_rhythm() -> None:
     rng = np.random.default_rng(5)
     irregular = np.clip(0.7 * rng.lognormal(0, 0.22, 60), 0.35, 1.6)

@@ -48,13 +48,20 @@ class Net:
 
 def fit(x: Floats, labels: Labels, people: Labels, n_classes: int, recipe: Recipe, seed: int) -> Net:
     """Train on rows (n, n_inputs); `people[i]` is whose row it is: a member takes all rows of a person or none."""
+    wanted = np.full((labels.size, n_classes), recipe.smooth / n_classes)
+    wanted[np.arange(labels.size), labels] += 1.0 - recipe.smooth
+    return fit_shares(x, wanted, people, recipe, seed)
+
+
+def fit_shares(x: Floats, wanted: Floats, people: Labels, recipe: Recipe, seed: int, bagged: bool = True) -> Net:
+    """As `fit`, towards shares (n, n_classes) that sum to 1; not `bagged`: every member sees everyone."""
     rng = np.random.default_rng(seed)
     known, person, rows_of = np.unique(people, return_inverse=True, return_counts=True)
     nets = []
     for _ in range(recipe.members):
-        drawn = rng.poisson(1.0, known.size)
+        drawn = rng.poisson(1.0, known.size) if bagged else np.ones(known.size, dtype=np.int64)
         weight = drawn[person] / rows_of[person]
-        nets.append(_member(x, labels, weight, n_classes, recipe, rng))
+        nets.append(_member(x, wanted, weight, recipe, rng))
     w1, b1, w2, b2 = (list(part) for part in zip(*nets, strict=True))
     return Net(
         np.concatenate(w1, axis=1),
@@ -64,10 +71,8 @@ def fit(x: Floats, labels: Labels, people: Labels, n_classes: int, recipe: Recip
     )
 
 
-def _member(
-    x: Floats, labels: Labels, weight: Floats, n_classes: int, recipe: Recipe, rng: np.random.Generator
-) -> tuple[Floats, ...]:
-    n_inputs, hidden = x.shape[1], recipe.hidden
+def _member(x: Floats, wanted: Floats, weight: Floats, recipe: Recipe, rng: np.random.Generator) -> tuple[Floats, ...]:
+    n_inputs, hidden, n_classes = x.shape[1], recipe.hidden, wanted.shape[1]
     parts = [
         rng.normal(0.0, n_inputs**-0.5, (n_inputs, hidden)),
         np.zeros(hidden),
@@ -76,8 +81,6 @@ def _member(
     ]
     mean = [np.zeros_like(part) for part in parts]
     square = [np.zeros_like(part) for part in parts]
-    wanted = np.full((labels.size, n_classes), recipe.smooth / n_classes)
-    wanted[np.arange(labels.size), labels] += 1.0 - recipe.smooth
     mine = np.flatnonzero(weight > 0)
     weight = weight / weight[mine].mean()
     steps = recipe.epochs * max(mine.size // recipe.batch, 1)

@@ -1,9 +1,9 @@
 """Half a minute of one lead as a row of numbers: what tells sinus rhythm, fibrillation, another rhythm and noise apart.
 
-Four views of the same window: the intervals (all, and those between two beats that are not ventricular), the classes
-of the beats, the average beat (is there a P wave at a fixed place before it, does one beat look like the next), and
-what is left of the lead when the average beat is taken away (atrial waves of 4 to 9 Hz, noise). Fed with 250 Hz clean
-signal and beats of `bedside.signal`; pure.
+Views of the same window: the intervals (all, and those between two beats that are not ventricular, and how they
+step), the classes of the beats, the average beat (is there a P wave at a fixed place before it, what do its waves say,
+does one beat look like the next), and what is left of the lead when the average beat is taken away (atrial waves of 4
+to 9 Hz, noise). Fed with 250 Hz clean signal and beats of `bedside.signal`; pure.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
+from bedside.models import rhythm_waves
 from bedside.models.windows import FS_HZ, Floats
 
 Int8s: TypeAlias = npt.NDArray[np.int8]
@@ -28,6 +31,16 @@ RR_S: Final = (0.2, 2.5)
 BEFORE: Final = 75  # 0.30 s before the R peak: the P wave
 AFTER: Final = 100  # 0.40 s after it: most of the T wave
 BEATS_MAX: Final = 64
+LONGEST_S: Final = 3.0
+UNKNOWN_RR_S: Final = 0.8
+STEPS: Final = (0.02, 0.05, 0.1, 0.2, 9.0)  # of an interval against the one before, in parts of the usual one
+LOCAL: Final = 9  # intervals among which one is early or late
+EARLY: Final = 0.87
+LATE: Final = 1.2
+PAUSED: Final = 1.05
+SLOW_S: Final = 1.2
+FAST_S: Final = 0.6
+GRID_S: Final = 0.04
 INPUT_SCALE: Final = 32.0
 """int8 steps for one spread of a number."""
 
@@ -69,6 +82,9 @@ def describe(window: RhythmWindow) -> Floats | None:
     numbers += [float(np.mean(symbols == one)) for one in "VSQ"]
     shape, template, size_mv = _shape(clean_mv, window.at, symbols)
     numbers += shape
+    rr_s = np.diff(window.at) / FS_HZ
+    numbers += _steps(rr_s) + _odd_beats(clean_mv, window.at, rr_s)
+    numbers += rhythm_waves.describe(clean_mv, window.at, symbols != "V", _usual_s(rr_s))
     numbers += _rest(clean_mv, seen, window.at, template, size_mv)
     numbers += [window.usable, float(seen.mean()), math.log(window.at.size / minutes / 70.0)]
     return np.array(numbers)
@@ -132,6 +148,52 @@ def _scatter(rr_s: Floats) -> list[float]:
     ]
 
 
+def _usual_s(rr_s: Floats) -> float:
+    plausible = rr_s[(rr_s > RR_S[0]) & (rr_s < LONGEST_S)]
+    return _median(plausible) if plausible.size else UNKNOWN_RR_S
+
+
+def _steps(rr_s: Floats) -> list[float]:
+    """How the intervals step up and down, which come early or late where they lie, and how far they reach."""
+    rr_s = rr_s[(rr_s > RR_S[0]) & (rr_s < LONGEST_S)]
+    if rr_s.size < 3:
+        rr_s = np.full(3, UNKNOWN_RR_S)
+    step = np.diff(rr_s)
+    relative = step / _median(rr_s)
+    numbers = []
+    for low, high in pairwise(STEPS):
+        numbers += [
+            float(np.count_nonzero((relative > low) & (relative <= high))) / step.size,
+            float(np.count_nonzero((relative < -low) & (relative >= -high))) / step.size,
+        ]
+    padded = np.concatenate([np.full(LOCAL // 2, rr_s[0]), rr_s, np.full(LOCAL // 2, rr_s[-1])])
+    local = np.median(sliding_window_view(padded, LOCAL), axis=1)
+    here = rr_s / local
+    early = here < EARLY
+    logs = np.log(local)
+    return [
+        *numbers,
+        float(np.count_nonzero(early)),
+        float(np.mean(early)),
+        float(np.mean(here > LATE)),
+        float(np.count_nonzero(early[:-1] & (here[1:] > PAUSED))),
+        math.log(float(rr_s.max())),
+        math.log(float(rr_s.min())),
+        float(np.mean(rr_s > SLOW_S)),
+        float(np.mean(rr_s < FAST_S)),
+        math.sqrt(max(float(np.mean(logs * logs)) - float(np.mean(logs)) ** 2, 0.0)),
+        _places(rr_s),
+        _places(step),
+    ]
+
+
+def _places(values: Floats) -> float:
+    """Of how many different places two values after each other give, on a grid of 40 ms, by the number of pairs."""
+    at = np.floor(values / GRID_S).astype(np.int64)
+    pairs = set((at[:-1] * 1000 + at[1:]).tolist())
+    return len(pairs) / (int(at.size) - 1)
+
+
 # The average beat
 
 
@@ -177,6 +239,27 @@ def _shape(
         template,
         size_mv,
     )
+
+
+def _odd_beats(clean_mv: Floats, at: npt.NDArray[np.int64], rr_s: Floats) -> list[float]:
+    """How many beats are not like the average one, and of the early ones how many are and are not."""
+    inside = (at >= 25) & (at + 35 <= clean_mv.size)
+    if np.count_nonzero(inside) < 4:
+        return list(_ODD_UNKNOWN)
+    qrs = clean_mv[at[inside][:, None] + np.arange(-25, 35)]
+    likeness = _centred(qrs) @ _centred(np.median(qrs, axis=0)[None])[0]
+    sizes = np.log(qrs.max(axis=1) - qrs.min(axis=1) + 0.001)
+    before_s = np.concatenate([[0.0], rr_s])[inside]
+    early = (before_s > RR_S[0]) & (before_s < EARLY * _usual_s(rr_s))
+    return [
+        float(likeness.std()),
+        float(np.count_nonzero(likeness < 0.7)),
+        float(np.count_nonzero(likeness < 0.9)),
+        float(sizes.std()),
+        float(np.partition(likeness, 1)[1]),
+        float(np.count_nonzero(early & (likeness < 0.8))),
+        float(np.count_nonzero(early & (likeness >= 0.9))),
+    ]
 
 
 def _median(values: Floats) -> float:
@@ -250,10 +333,21 @@ _SHAPE_NAMES: Final = (
     "qrs_likeness", "qrs_least_likeness", "qrs_others", "p_coherence", "t_coherence", "p_size", "p_over_noise",
     "p_sign", "p_place", "p_noise", "t_size", "qrs_width", "qrs_size", "qrs_scatter", "qrs_pole",
 )  # fmt: skip
+_STEP_NAMES: Final = (
+    "up_2", "down_2", "up_5", "down_5", "up_10", "down_10", "up_20", "down_20", "early_beats", "early_share",
+    "late_share", "early_paused", "longest", "shortest", "slow_share", "fast_share", "local_spread", "places",
+    "step_places",
+)  # fmt: skip
+_ODD_NAMES: Final = (
+    "likeness_spread", "unlike_beats", "half_alike_beats", "size_spread", "second_least_likeness", "early_unlike",
+    "early_alike",
+)  # fmt: skip
+_ODD_UNKNOWN: Final = (0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 _REST_NAMES: Final = (
     "rest_0_3", "rest_3_9", "rest_9_20", "rest_20_38", "waves_size", "waves_peak", "waves_hz", "rest_size",
     "roughness", "kurtosis", "tallest_second", "lowest_second",
 )  # fmt: skip
 NAMES: Final = (
-    *_ALL_NAMES, *_OWN_NAMES, "share_v", "share_s", "share_q", *_SHAPE_NAMES, *_REST_NAMES, "usable", "seen", "beats",
+    *_ALL_NAMES, *_OWN_NAMES, "share_v", "share_s", "share_q", *_SHAPE_NAMES, *_STEP_NAMES, *_ODD_NAMES,
+    *rhythm_waves.NAMES, *_REST_NAMES, "usable", "seen", "beats",
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """How a rhythm model's numbers become its int8 input: a fixed table, so the tensor depends on no model or runtime.
 
-Middle and spread (half the distance from the 10th to the 90th percentile) over the Challenge 2017 strips at hand.
+Middle and spread (half the distance from the 10th to the 90th percentile, at least half the standard deviation) over
+the Challenge 2017 strips at hand.
 """
 
 from __future__ import annotations
@@ -53,6 +54,44 @@ _SCALE: Final = {
     "qrs_size": (-0.0878, 0.516),
     "qrs_scatter": (-2.75, 0.632),
     "qrs_pole": (0.423, 0.563),
+    "up_2": (0.0667, 0.105),
+    "down_2": (0.069, 0.103),
+    "up_5": (0.0286, 0.0588),
+    "down_5": (0.0312, 0.0667),
+    "up_10": (0, 0.0625),
+    "down_10": (0.0208, 0.0741),
+    "up_20": (0.0714, 0.145),
+    "down_20": (0.0714, 0.154),
+    "early_beats": (2, 5),
+    "early_share": (0.06, 0.128),
+    "late_share": (0.0286, 0.113),
+    "early_paused": (0, 2.5),
+    "longest": (0.0198, 0.376),
+    "shortest": (-0.713, 0.591),
+    "slow_share": (0, 0.0672),
+    "fast_share": (0.0571, 0.375),
+    "local_spread": (0.0605, 0.092),
+    "places": (0.471, 0.389),
+    "step_places": (0.53, 0.418),
+    "likeness_spread": (0.081, 0.19),
+    "unlike_beats": (1, 3.5),
+    "half_alike_beats": (2, 7.5),
+    "size_spread": (0.131, 0.158),
+    "second_least_likeness": (0.84, 0.671),
+    "early_unlike": (0, 2),
+    "early_alike": (1, 4.5),
+    "p_votes": (0.967, 0.458),
+    "p_votes_sum": (1.07, 0.746),
+    "t_votes": (1, 0.2),
+    "p_seen": (1, 0.5),
+    "pr": (0.16, 0.032),
+    "qrs": (0.0982, 0.0174),
+    "qtc": (0.412, 0.0471),
+    "st": (-0.0181, 0.125),
+    "p_height": (0.0603, 0.0671),
+    "p_alike": (0.752, 0.255),
+    "p_alike_spread": (0.313, 0.355),
+    "p_missing": (0.0303, 0.189),
     "rest_0_3": (-0.432, 0.275),
     "rest_3_9": (-1.97, 0.714),
     "rest_9_20": (-3.13, 0.972),

@@ -1,8 +1,9 @@
 """`bedside train rhythm`: strips in; an int8 model, its manifest entry and its card out.
 
 Figures are of strips that the judging model never saw: five folds by ranges of record numbers, for strips of one
-challenge may share people. Members are trained in NumPy; TensorFlow only writes the int8 file, in a process of its
-own (it crashes beside tflite-runtime). The model itself is trained on all strips by the same recipe.
+challenge may share people. What is shipped is the student of several teachers (`rhythm_teachers.py`); TensorFlow only
+writes the int8 file, in a process of its own (it crashes beside tflite-runtime). The model itself is trained on all
+strips by the same recipe.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from bedside.models import network, perceptrons, present, rhythm_cards, rhythm_corpus, shipped
+from bedside.models import network, present, rhythm_cards, rhythm_corpus, shipped
 from bedside.models.beats import BeatClassifier
 from bedside.models.inference import Entry, Model
 from bedside.models.outputs import outputs_digest
@@ -29,11 +30,11 @@ from bedside.models.rhythm import LABELS
 from bedside.models.rhythm_corpus import Strips
 from bedside.models.rhythm_features import NAMES, Int8s
 from bedside.models.rhythm_scale import INPUT_STEPS, STEPS_A_SPREAD, quantised
+from bedside.models.rhythm_teachers import STUDENT, TEACHERS, Lesson, mean_opinion, student
 
 Say: TypeAlias = Callable[[str], None]
 SEED: Final = 20260102
 N_FOLDS: Final = 5
-RECIPE: Final = perceptrons.Recipe(noise=0.2, decay=0.03, epochs=60)
 CALIBRATION_ROWS: Final = 1000
 
 
@@ -50,16 +51,10 @@ def input_of(rows: Floats) -> Floats:
 
 
 def trained(strips: Strips, use: npt.NDArray[np.bool_], seed: int) -> Net:
-    """A net from the strips in `use` (bool per strip)."""
+    """A net from the strips in `use` (bool per strip): it learns what the mean of three teachers says."""
     rows = strips.judged & use[strips.strip]
-    return perceptrons.fit(
-        input_of(strips.rows[rows]),
-        strips.labels[strips.strip[rows]],
-        strips.strip[rows],
-        len(LABELS),
-        RECIPE,
-        seed,
-    )
+    lesson = Lesson(input_of(strips.rows[rows]), strips.labels[strips.strip[rows]], strips.strip[rows])
+    return student(lesson, mean_opinion(tuple(make(lesson, seed) for make in TEACHERS)), seed)
 
 
 def shares_of(logits: Floats, strips: Strips, rows: npt.NDArray[np.bool_]) -> Floats:
@@ -162,7 +157,7 @@ def train_rhythm(folder: Path, out: Path, say: Say, seed: int = SEED) -> dict[st
         "sha256": model.digest,
         "size_bytes": len(content),
         "seed": seed,
-        "recipe": asdict(RECIPE),
+        "recipe": asdict(STUDENT) | {"teachers": [make.__name__ for make in TEACHERS]},
         "inputs": len(NAMES),
         "labels": list(LABELS),
         "runtime": model.runtime,
