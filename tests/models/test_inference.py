@@ -119,7 +119,7 @@ def test_an_output_does_not_depend_on_what_stands_beside_it_in_the_batch() -> No
     rows = fixed_windows(MODEL.n_inputs, 101)
     alone = np.concatenate([MODEL.run(row[np.newaxis]) for row in rows])
     np.testing.assert_array_equal(MODEL.run(rows), alone)
-    assert np.unique(alone).size > 20  # not one constant answer
+    assert np.unique(alone).size > 10  # not one constant answer
     assert MODEL.run(rows[:0]).shape == (0, 2)
 
 
