@@ -11,7 +11,6 @@ import socket
 
 READY = "READY=1"
 ALIVE = "WATCHDOG=1"
-STOPPING = "STOPPING=1"
 
 
 def tell(state: str) -> bool:

@@ -7,7 +7,6 @@ the `Signer` port is where a TPM takes its place.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from bedside.attestation.sign1 import key_id
 from bedside.attestation.statement import SUEID_BYTES
 from bedside.core.errors import SetupError
-from bedside.core.keyfiles import load_or_make, write_new
+from bedside.core.keyfiles import load_or_make, read_public_file, write_public_file
 
 _SEED_BYTES = 32
 _SUEID_RANDOM = b"\x01"  # RFC 9711, 4.2.1: type RAND
@@ -60,22 +59,12 @@ class Identity:
 
 def write_public(identity: Identity, path: Path) -> None:
     """The file by which a recipient knows this box: nothing secret in it."""
-    body = {"bedside": "gateway", "kid": identity.kid.hex(), "public_key": identity.public_key.hex()}
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_new(path, (json.dumps(body, indent=2) + "\n").encode(), 0o644)
+    write_public_file(path, "gateway", {"kid": identity.kid.hex(), "public_key": identity.public_key.hex()})
 
 
 def read_public(path: Path) -> tuple[bytes, bytes]:
     """kid and public key of a box. Raises `SetupError` when the file is not that."""
-    try:
-        body = json.loads(path.read_text())
-        public_key = bytes.fromhex(body["public_key"])
-        if body["bedside"] != "gateway" or len(public_key) != 32:
-            raise ValueError("another kind of file")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SetupError(
-            f"{path} is no gateway's public file: {error}", hint="take the file that the gateway's box wrote"
-        ) from error
+    public_key = read_public_file(path, "gateway", {"public_key": 32})["public_key"]
     return key_id(public_key), public_key
 
 

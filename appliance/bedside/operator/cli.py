@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,25 +196,12 @@ def trust_auditor(public: Path, site: str, beds: int, home: Path | None) -> None
 @HOME
 def revoke_auditor(kid: str, home: Path | None) -> None:
     """Take a care site's auditor out of service, for good (KID as its public file names it)."""
-    from bedside.core.errors import SetupError
     from bedside.core.time import SystemClock
-    from bedside.operator.sink import Sink
-    from bedside.settings import home_from
 
-    folder = home_from(home).operator
-    Sink.read(folder / "operator.db").close()  # says so when no operator has run here
-    sink = Sink.open(folder / "operator.db")
-    try:
-        found = [known for known in sink.auditors() if kid and known.hex().startswith(kid.lower())]
-        if len(found) != 1:
-            raise SetupError(
-                f"{len(found)} auditors in service have a key id that begins with {kid!r}",
-                hint="take the kid from the auditor's public file",
-            )
-        sink.revoke_auditor(found[0], SystemClock().now_us())
-    finally:
-        sink.close()
-    click.echo(f"revoked {found[0].hex()}")
+    said = "auditors in service have a key id", "take the kid from the auditor's public file"
+    with _one(home, kid, lambda sink: sink.auditors(), *said) as (sink, found):
+        sink.revoke_auditor(found, SystemClock().now_us())
+    click.echo(f"revoked {found.hex()}")
 
 
 @operator.command()
@@ -287,9 +274,17 @@ async def _serve(folder: Path, clock: Clock, epoch_s: float, offer_token: Path |
         worker.close()
 
 
-@contextmanager
-def _gateway(home: Path | None, kid: str) -> Iterator[tuple[Sink, bytes]]:
+def _gateway(home: Path | None, kid: str) -> AbstractContextManager[tuple[Sink, bytes]]:
     """The sink, and the one enrolled kid that begins with `kid`. Raises `SetupError` when it is none or many."""
+    said = "enrolled gateways have a key id", "take the kid from `bedside operator status`"
+    return _one(home, kid, lambda sink: sink.gateways(), *said)
+
+
+@contextmanager
+def _one(
+    home: Path | None, kid: str, kids: Callable[[Sink], Iterable[bytes]], what: str, hint: str
+) -> Iterator[tuple[Sink, bytes]]:
+    """The sink, and the one of its `kids` that begins with `kid`. Raises `SetupError` when it is none or many."""
     from bedside.core.errors import SetupError
     from bedside.operator.sink import Sink
     from bedside.settings import home_from
@@ -298,12 +293,9 @@ def _gateway(home: Path | None, kid: str) -> Iterator[tuple[Sink, bytes]]:
     Sink.read(folder / "operator.db").close()  # says so when no operator has run here
     sink = Sink.open(folder / "operator.db")
     try:
-        found = [known for known in sink.gateways() if kid and known.hex().startswith(kid.lower())]
+        found = [known for known in kids(sink) if kid and known.hex().startswith(kid.lower())]
         if len(found) != 1:
-            raise SetupError(
-                f"{len(found)} enrolled gateways have a key id that begins with {kid!r}",
-                hint="take the kid from `bedside operator status`",
-            )
+            raise SetupError(f"{len(found)} {what} that begins with {kid!r}", hint=hint)
         yield sink, found[0]
     finally:
         sink.close()
